@@ -1,0 +1,94 @@
+"""Every compile option and the kernel cache, in one place.
+
+`kernel` decorates the functions that Python calls: they are cached on disk. `inner` decorates the
+functions that only kernels call: they are compiled into their callers and need no file of their own.
+"""
+
+import hashlib
+import os
+import tempfile
+import threading
+from pathlib import Path
+
+import numba
+import platformdirs
+from numba.core.caching import FunctionCache
+
+OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False}
+
+_cache_dir_lock = threading.Lock()
+
+
+def source_digest():
+    """A digest of all kernel sources: an edit in any of them gives a fresh cache folder.
+
+    Numba itself looks only at the file of the function that is called, and would go on running
+    old code after an edit in a module that this function calls.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def cache_root():
+    """The folder that holds the cache folders of all versions: NUMBA_CACHE_DIR, else the user's own."""
+    return Path(os.environ.get("NUMBA_CACHE_DIR") or platformdirs.user_cache_dir("fastnp", appauthor=False))
+
+
+def _writable_cache_folder():
+    """The cache folder of these sources, or None where nothing can be written."""
+    folder = cache_root() / f"fastnp-{source_digest()}"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError:
+        return None
+    return folder
+
+
+CACHE_FOLDER = _writable_cache_folder()
+
+
+class KernelCache(FunctionCache):
+    """Numba's file cache, for which a damaged file is a file that is not there and a full disk no error."""
+
+    def load_overload(self, sig, target_context):
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # whatever unpickling garbage may raise; the kernel is compiled again
+            return None
+
+    def save_overload(self, sig, data):
+        try:
+            super().save_overload(sig, data)
+        except Exception:
+            try:  # an index that cannot be read: start a new one
+                self.flush()
+                super().save_overload(sig, data)
+            except Exception:  # full or read-only by now: go on uncached
+                self.disable()
+
+
+def inner(function):
+    """Compile a function that kernels call; LLVM inlines it there."""
+    return numba.njit(function, forceinline=True, **OPTIONS)
+
+
+def kernel(function):
+    """Compile a function that Python calls, cached on disk where a folder can be written."""
+    dispatcher = numba.njit(function, **OPTIONS)
+    if CACHE_FOLDER is not None:
+        # The folder is read from a process-wide setting while the cache object is made.
+        with _cache_dir_lock:
+            before = numba.config.CACHE_DIR
+            numba.config.CACHE_DIR = str(CACHE_FOLDER)
+            try:
+                dispatcher._cache = KernelCache(function)
+            except RuntimeError:  # the folder went away meanwhile
+                pass
+            finally:
+                numba.config.CACHE_DIR = before
+    return dispatcher

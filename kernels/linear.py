@@ -1,0 +1,197 @@
+"""Linear forward and backward on register tiles.
+
+All three products are one loop (`product`) over tiles of four rows by up to `WIDE` vectors:
+
+    forward      y  = x · w + b       starts from b, runs over the inputs
+    input        dx = dy · wᵀ         wᵀ is packed a strip at a time, then as forward, over the outputs
+    parameters   dw = xᵀ · dy         the numbers of x are read down its columns, over the batch
+
+A *panel* is a strip of columns as wide as one tile. The `_panels` functions fill as many panels as there
+is room for, starting at column j, and return the column where they stopped; narrower tiles do the rest.
+"""
+
+from ._jit import inner, kernel
+from .simd import (
+    WIDE,
+    add,
+    at,
+    keep_columns,
+    load,
+    one_row,
+    outer_fma,
+    pointer,
+    positive_part,
+    store,
+    transpose,
+    where_positive,
+    width,
+    zeros,
+)
+
+
+@inner
+def product(acc, depth, a, a_row, a_step, b, b_step):
+    """acc[r, c] + Σ_d a[r·a_row + d·a_step] · b[d·b_step + c], d ascending."""
+    for d in range(depth):
+        acc = outer_fma(acc, at(a, d * a_step), a_row, at(b, d * b_step))
+    return acc
+
+
+# --- y = x·w + b ---
+
+
+@inner
+def _forward_tile(tile, y, ldy, x, ldx, w, b, n_in, relu):
+    acc = product(load(tile, b, 0), n_in, x, ldx, 1, w, ldy)
+    if relu:
+        acc = positive_part(acc)
+    store(acc, y, ldy)
+
+
+@inner
+def _forward_panels(tile, j, y, ldy, x, ldx, w, b, batch, n_in, relu):
+    while ldy - j >= width(tile):
+        for i in range(0, batch - 3, 4):
+            _forward_tile(tile, at(y, i * ldy + j), ldy, at(x, i * ldx), ldx, at(w, j), at(b, j), n_in, relu)
+        for i in range(batch - batch % 4, batch):
+            _forward_tile(one_row(tile), at(y, i * ldy + j), ldy, at(x, i * ldx), ldx, at(w, j), at(b, j), n_in, relu)
+        j += width(tile)
+    return j
+
+
+@inner
+def forward(y, ldy, x, ldx, w, b, batch, n_in, relu):
+    """y = x·w + b, or its positive part. Rows of y and w are ldy apart, rows of x ldx."""
+    j = 0
+    if WIDE == 4:
+        j = _forward_panels(zeros(y, 4, 4), j, y, ldy, x, ldx, w, b, batch, n_in, relu)
+    j = _forward_panels(zeros(y, 4, 2), j, y, ldy, x, ldx, w, b, batch, n_in, relu)
+    if WIDE == 4:
+        _forward_panels(zeros(y, 4, 1), j, y, ldy, x, ldx, w, b, batch, n_in, relu)
+
+
+# --- dx = dy·wᵀ ---
+
+
+@inner
+def _pack_transposed(scratch, scratch_ld, columns, w, ldw, n_in, n_out):
+    """scratch[n, k] = w[k, n] for k < columns; past the last row of w, its last row again."""
+    vector = zeros(w, 1, 1)
+    for k in range(0, columns, width(vector)):
+        row = min(k, n_in - 1)
+        for n in range(0, n_out, width(vector)):
+            transpose(vector, at(scratch, n * scratch_ld + k), scratch_ld, at(w, row * ldw + n), ldw, n_in - row)
+
+
+@inner
+def _input_tile(tile, dx, ldx, dy, ldy, wt, wt_ld, n_out, n_in, x, relu_input):
+    acc = keep_columns(product(tile, n_out, dy, ldy, 1, wt, wt_ld), n_in)
+    if relu_input:
+        acc = where_positive(load(tile, x, ldx), acc)
+    store(acc, dx, ldx)
+
+
+@inner
+def _input_panels(tile, j, dx, ldx, dy, ldy, w, scratch, x, batch, n_in, n_out, relu_input):
+    ld = width(tile)
+    while ldx - j >= ld:
+        _pack_transposed(scratch, ld, ld, at(w, j * ldy), ldy, n_in - j, n_out)
+        columns = n_in - j
+        for i in range(0, batch - 3, 4):
+            to, dyi = i * ldx + j, at(dy, i * ldy)
+            _input_tile(tile, at(dx, to), ldx, dyi, ldy, scratch, ld, n_out, columns, at(x, to), relu_input)
+        for i in range(batch - batch % 4, batch):
+            to, dyi = i * ldx + j, at(dy, i * ldy)
+            _input_tile(one_row(tile), at(dx, to), ldx, dyi, ldy, scratch, ld, n_out, columns, at(x, to), relu_input)
+        j += ld
+    return j
+
+
+@inner
+def backward_input(dx, ldx, dy, ldy, w, scratch, x, batch, n_in, n_out, relu_input):
+    """dx = dy·wᵀ; where `relu_input`, only where x > 0. Rows of dx and x are ldx apart, of dy and w ldy."""
+    j = 0
+    if WIDE == 4:
+        j = _input_panels(zeros(dx, 4, 4), j, dx, ldx, dy, ldy, w, scratch, x, batch, n_in, n_out, relu_input)
+    j = _input_panels(zeros(dx, 4, 2), j, dx, ldx, dy, ldy, w, scratch, x, batch, n_in, n_out, relu_input)
+    if WIDE == 4:
+        _input_panels(zeros(dx, 4, 1), j, dx, ldx, dy, ldy, w, scratch, x, batch, n_in, n_out, relu_input)
+
+
+# --- dw = xᵀ·dy, db = Σ dy ---
+
+
+@inner
+def _accumulate(acc, g, ld, n, add_to):
+    """Store the first n columns of a tile of sums as gradients, or add them to those that are there."""
+    acc = keep_columns(acc, n)
+    if add_to:
+        acc = add(load(acc, g, ld), acc)
+    store(acc, g, ld)
+
+
+@inner
+def _parameter_panels(tile, j, dw, db, dy, ldy, x, ldx, batch, n_in, n_out, add_to):
+    row = one_row(tile)
+    while ldy - j >= width(tile):
+        total = row
+        for i in range(batch):
+            total = add(total, load(row, at(dy, i * ldy + j), 0))
+        _accumulate(total, at(db, j), 0, n_out - j, add_to)
+        for k in range(0, n_in - 3, 4):
+            acc = product(tile, batch, at(x, k), 1, ldx, at(dy, j), ldy)
+            _accumulate(acc, at(dw, k * ldy + j), ldy, n_out - j, add_to)
+        for k in range(n_in - n_in % 4, n_in):
+            acc = product(row, batch, at(x, k), 1, ldx, at(dy, j), ldy)
+            _accumulate(acc, at(dw, k * ldy + j), ldy, n_out - j, add_to)
+        j += width(tile)
+    return j
+
+
+@inner
+def backward_parameters(dw, db, dy, ldy, x, ldx, batch, n_in, n_out, add_to):
+    """dw = xᵀ·dy and db = Σ dy over the batch, stored or added. Rows of dw and dy are ldy apart, of x ldx."""
+    j = 0
+    if WIDE == 4:
+        j = _parameter_panels(zeros(dy, 4, 4), j, dw, db, dy, ldy, x, ldx, batch, n_in, n_out, add_to)
+    j = _parameter_panels(zeros(dy, 4, 2), j, dw, db, dy, ldy, x, ldx, batch, n_in, n_out, add_to)
+    if WIDE == 4:
+        _parameter_panels(zeros(dy, 4, 1), j, dw, db, dy, ldy, x, ldx, batch, n_in, n_out, add_to)
+
+
+# --- the kernels ---
+
+
+@kernel
+def linear_forward(y, x, w, b, batch, n_in, relu):
+    """y = x·w + b, or its positive part where `relu`.
+
+    y (rows, ld_out) padded; x (rows, ld_in), any row length ≥ n_in; w (n_in, ld_out) padded;
+    b (1, ld_out) padded. The first `batch` rows of y are written, pads included.
+    """
+    args = pointer(x, 0), x.shape[1], pointer(w, 0), pointer(b, 0)
+    forward(pointer(y, 0), y.shape[1], args[0], args[1], args[2], args[3], batch, n_in, relu)
+
+
+@kernel
+def linear_backward_input(dx, dy, w, scratch, x, batch, n_in, n_out, relu_input):
+    """dx = dy·wᵀ; where `relu_input`, x came out of a ReLU and dx is 0 where x is not positive.
+
+    dx, x (rows, ld_in) padded; dy (rows, ld_out) padded; w (n_in, ld_out) padded; scratch (ld_out,
+    SCRATCH_ROW_BYTES) is overwritten. The first `batch` rows of dx are written, their pads with zeros.
+    """
+    p, ldx = pointer(dx, 0), dx.shape[1]
+    backward_input(
+        p, ldx, pointer(dy, 0), dy.shape[1], pointer(w, 0), pointer(scratch, 0), pointer(x, 0),
+        batch, n_in, n_out, relu_input,
+    )  # fmt: skip
+
+
+@kernel
+def linear_backward_parameters(dw, db, dy, x, batch, n_in, n_out, add_to):
+    """dw = xᵀ·dy and db = Σ dy over the first `batch` rows, added to dw and db where `add_to`.
+
+    dw (n_in, ld_out) padded; db (1, ld_out) padded; dy (rows, ld_out) padded; x (rows, ld_in).
+    """
+    dy_, ldy = pointer(dy, 0), dy.shape[1]
+    backward_parameters(pointer(dw, 0), pointer(db, 0), dy_, ldy, pointer(x, 0), x.shape[1], batch, n_in, n_out, add_to)

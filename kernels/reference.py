@@ -1,0 +1,93 @@
+"""The NumPy twin of every kernel: same names, same signatures, the textbook's formulas.
+
+The twins are what the compiled kernels are checked against, and what runs where there is no Numba.
+"""
+
+import numpy as np
+
+from . import BIAS, DX, DY, LD_IN, LD_OUT, LINEAR, N_IN, N_OUT, OP, RELU, SCRATCH, WEIGHT, X, Y
+
+
+def linear_forward(y, x, w, b, batch, n_in, relu):
+    out = y[:batch]
+    np.dot(x[:batch, :n_in], w, out=out)
+    out += b
+    if relu:
+        relu_forward(out, out)
+
+
+def linear_backward_input(dx, dy, w, scratch, x, batch, n_in, n_out, relu_input):
+    out = dx[:batch]
+    out[:, :n_in] = np.dot(dy[:batch, :n_out], w[:, :n_out].T)
+    out[:, n_in:] = 0
+    if relu_input:
+        relu_backward(out, out, x[:batch])
+
+
+def linear_backward_parameters(dw, db, dy, x, batch, n_in, n_out, add_to):
+    dw, db, dy = dw[:, :n_out], db[:, :n_out], dy[:batch, :n_out]
+    if add_to:
+        dw += np.dot(x[:batch, :n_in].T, dy)
+        db += np.sum(dy, axis=0)
+    else:
+        dw[...] = np.dot(x[:batch, :n_in].T, dy)
+        np.sum(dy, axis=0, keepdims=True, out=db)
+
+
+def relu_forward(y, x):
+    np.copyto(y, np.where(x <= 0, 0, x))
+
+
+def relu_backward(dx, dy, y):
+    np.copyto(dx, np.where(y > 0, dy, 0))
+
+
+def mse(dpred, pred, target, scale):
+    np.subtract(pred, target, out=dpred)
+    squares = np.square(dpred, dtype=np.float64)
+    np.multiply(dpred, pred.dtype.type(scale), out=dpred)
+    return 0.5 * float(np.sum(squares))
+
+
+def momentum_update(p, v, g, learning_rate, momentum, weight_decay, l1):
+    real = p.dtype.type
+    v *= real(momentum)
+    if weight_decay != 0:
+        v += g + real(weight_decay) * (np.sign(p) if l1 else p)
+    else:
+        v += g
+    v[np.abs(v) < np.finfo(p.dtype).tiny] = 0
+    p -= real(learning_rate) * v
+
+
+def _rows(flat, offset, batch, ld):
+    return flat[offset : offset + batch * ld].reshape(batch, ld)
+
+
+def program_forward(work, params, table, batch, first, last):
+    for op in table[first:last].tolist():
+        y = _rows(work, op[Y], batch, op[LD_OUT])
+        x = _rows(work, op[X], batch, op[LD_IN])
+        if op[OP] == LINEAR:
+            w = _rows(params, op[WEIGHT], op[N_IN], op[LD_OUT])
+            b = _rows(params, op[BIAS], 1, op[LD_OUT])
+            linear_forward(y, x, w, b, batch, op[N_IN], False)
+        elif op[OP] == RELU:
+            relu_forward(y, x)
+
+
+def program_backward(work, grads, params, table, batch, first, last, add_to):
+    for op in table[first:last][::-1].tolist():
+        n_in, n_out, ld_in, ld_out = op[N_IN], op[N_OUT], op[LD_IN], op[LD_OUT]
+        x = _rows(work, op[X], batch, ld_in)
+        y = _rows(work, op[Y], batch, ld_out)
+        dx = _rows(work, op[DX], batch, ld_in)
+        dy = _rows(work, op[DY], batch, ld_out)
+        if op[OP] == LINEAR:
+            w = _rows(params, op[WEIGHT], n_in, ld_out)
+            linear_backward_input(dx, dy, w, work[op[SCRATCH] :], x, batch, n_in, n_out, False)
+            dw = _rows(grads, op[WEIGHT], n_in, ld_out)
+            db = _rows(grads, op[BIAS], 1, ld_out)
+            linear_backward_parameters(dw, db, dy, x, batch, n_in, n_out, add_to)
+        elif op[OP] == RELU:
+            relu_backward(dx, dy, y)

@@ -1,0 +1,399 @@
+"""SIMD vectors as Numba types, so that a kernel reads like the textbook's register tile.
+
+A *tile* is `rows` × `cols` SIMD vectors held in registers; one vector is a tile of 1 × 1. Tiles are
+values: every operation returns a new one. A *pointer* is the address of one number in an array.
+
+    acc = zeros(c, 4, 2)                    # 4 rows of 2 vectors
+    for k in range(depth):
+        acc = outer_fma(acc, at(a, k), lda, at(b, k * ldb))
+    store(acc, c, ldc)
+
+All leading dimensions and offsets count numbers, not bytes. Nothing here checks bounds.
+"""
+
+import numpy as np
+from llvmlite import ir
+from numba import config, types
+from numba.core import cgutils
+from numba.core.codegen import get_host_cpu_features
+from numba.extending import intrinsic, models, register_model
+
+_features = config.CPU_FEATURES if config.CPU_FEATURES is not None else get_host_cpu_features()
+
+# Bytes of a SIMD register. Hosts without AVX take 32, too, and LLVM splits each vector in two.
+VECTOR_BYTES = 64 if "+avx512f" in _features.split(",") else 32
+
+# The widest tile in vectors: 4 rows of so many, with what they are made from, fit the registers.
+WIDE = 4 if VECTOR_BYTES == 64 else 2
+
+
+class TileType(types.Type):
+    """The type of `rows` × `cols` SIMD vectors of `dtype`."""
+
+    def __init__(self, dtype, rows, cols):
+        self.dtype = dtype
+        self.rows = rows
+        self.cols = cols
+        self.lanes = VECTOR_BYTES // (dtype.bitwidth // 8)
+        super().__init__(f"Tile({dtype}, {rows}, {cols})")
+
+    @property
+    def count(self):
+        return self.rows * self.cols
+
+
+@register_model(TileType)
+class TileModel(models.PrimitiveModel):
+    def __init__(self, dmm, fe_type):
+        vector = ir.VectorType(_element(fe_type.dtype), fe_type.lanes)
+        super().__init__(dmm, fe_type, ir.ArrayType(vector, fe_type.count))
+
+
+def _element(dtype):
+    return ir.FloatType() if dtype == types.float32 else ir.DoubleType()
+
+
+def _is_pointer(ty):
+    return isinstance(ty, types.CPointer)
+
+
+def _vectors(builder, tile_type, tile):
+    return [builder.extract_value(tile, i) for i in range(tile_type.count)]
+
+
+def _tile(context, builder, tile_type, vectors):
+    tile = cgutils.get_null_value(context.get_value_type(tile_type))
+    for i, vector in enumerate(vectors):
+        tile = builder.insert_value(tile, vector, i)
+    return tile
+
+
+def _vector_type(tile_type):
+    return ir.VectorType(_element(tile_type.dtype), tile_type.lanes)
+
+
+def _splat(builder, vector_type, scalar):
+    first = builder.insert_element(ir.Constant(vector_type, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), vector_type.count), [0] * vector_type.count)
+    return builder.shuffle_vector(first, ir.Constant(vector_type, ir.Undefined), zeros)
+
+
+def _fma(builder, a, b, c):
+    """a·b + c: fused where the CPU can, mul and add where it cannot (`llvm.fma` would call a slow library)."""
+    name = f"llvm.fmuladd.v{a.type.count}f{32 if a.type.element == ir.FloatType() else 64}"
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(a.type, [a.type] * 3), name)
+    return builder.call(function, [a, b, c])
+
+
+def _address(builder, pointer, offset, vector_type):
+    return builder.bitcast(builder.gep(pointer, [offset]), vector_type.as_pointer())
+
+
+def _align(tile_type):
+    """Alignment that may be assumed: a number's own. Aligned addresses are as fast all the same."""
+    return tile_type.dtype.bitwidth // 8
+
+
+def _row_offsets(builder, tile_type, ld):
+    """Offset of each vector of a tile in an array whose rows are `ld` numbers apart."""
+    for r in range(tile_type.rows):
+        row = builder.mul(ld, ir.Constant(ld.type, r))
+        for c in range(tile_type.cols):
+            yield builder.add(row, ir.Constant(ld.type, c * tile_type.lanes))
+
+
+def _elementwise(tile_type, operation, *others):
+    """Signature and code of an operation on each vector of a tile."""
+
+    def codegen(context, builder, signature, args):
+        operands = [_vectors(builder, ty, arg) for ty, arg in zip(signature.args, args, strict=True)]
+        return _tile(context, builder, tile_type, [operation(builder, *vs) for vs in zip(*operands, strict=True)])
+
+    return tile_type(tile_type, *others), codegen
+
+
+# --- pointers ---
+
+
+@intrinsic
+def pointer(typingctx, array, offset):
+    """The address of element `offset` of a C-contiguous array, counted over all its elements."""
+    result = types.CPointer(array.dtype)
+
+    def codegen(context, builder, signature, args):
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        return builder.gep(data, [args[1]])
+
+    return result(array, types.intp), codegen
+
+
+@intrinsic
+def at(typingctx, p, offset):
+    """The address `offset` numbers after `p`."""
+
+    def codegen(context, builder, signature, args):
+        return builder.gep(args[0], [args[1]])
+
+    return p(p, types.intp), codegen
+
+
+@intrinsic
+def read(typingctx, p):
+    """The number at `p`."""
+
+    def codegen(context, builder, signature, args):
+        return builder.load(args[0])
+
+    return p.dtype(p), codegen
+
+
+@intrinsic
+def write(typingctx, p, value):
+    """Store `value`, rounded to the array's type, at `p`."""
+
+    def codegen(context, builder, signature, args):
+        builder.store(args[1], args[0])
+        return context.get_dummy_value()
+
+    return types.void(p, p.dtype), codegen
+
+
+# --- making, loading, storing ---
+
+
+@intrinsic(prefer_literal=True)
+def zeros(typingctx, p, rows, cols):
+    """A tile of +0, of the type of the numbers at `p`; `rows` and `cols` are constants."""
+    tile_type = TileType(p.dtype, rows.literal_value, cols.literal_value)
+
+    def codegen(context, builder, signature, args):
+        return cgutils.get_null_value(context.get_value_type(tile_type))
+
+    return tile_type(p, rows, cols), codegen
+
+
+@intrinsic
+def splat(typingctx, like, value):
+    """A tile shaped as `like`, every lane `value` rounded to its type."""
+
+    def codegen(context, builder, signature, args):
+        return _tile(context, builder, like, [_splat(builder, _vector_type(like), args[1])] * like.count)
+
+    return like(like, like.dtype), codegen
+
+
+@intrinsic
+def load(typingctx, like, p, ld):
+    """A tile shaped as `like` from `p` on, its rows `ld` apart; `ld` = 0 repeats one row."""
+
+    def codegen(context, builder, signature, args):
+        _, base, stride = args
+        vectors = [
+            builder.load(_address(builder, base, offset, _vector_type(like)), align=_align(like))
+            for offset in _row_offsets(builder, like, stride)
+        ]
+        return _tile(context, builder, like, vectors)
+
+    return like(like, p, types.intp), codegen
+
+
+@intrinsic
+def store(typingctx, tile, p, ld):
+    """Store a tile from `p` on, its rows `ld` apart."""
+
+    def codegen(context, builder, signature, args):
+        values, base, stride = args
+        offsets = _row_offsets(builder, tile, stride)
+        for vector, offset in zip(_vectors(builder, tile, values), offsets, strict=True):
+            builder.store(vector, _address(builder, base, offset, vector.type), align=_align(tile))
+        return context.get_dummy_value()
+
+    return types.void(tile, p, types.intp), codegen
+
+
+@intrinsic
+def one_row(typingctx, tile):
+    """A tile of +0 with one row and as many columns as `tile`."""
+    row_type = TileType(tile.dtype, 1, tile.cols)
+
+    def codegen(context, builder, signature, args):
+        return cgutils.get_null_value(context.get_value_type(row_type))
+
+    return row_type(tile), codegen
+
+
+@intrinsic
+def width(typingctx, tile):
+    """Columns of a tile, in numbers: a constant."""
+
+    def codegen(context, builder, signature, args):
+        return context.get_constant(types.intp, tile.cols * tile.lanes)
+
+    return types.intp(tile), codegen
+
+
+# --- arithmetic ---
+
+
+@intrinsic
+def outer_fma(typingctx, acc, a, a_row, b):
+    """acc[r, c] + a[r · a_row] · b[c]: one number a row times one row of vectors."""
+
+    def codegen(context, builder, signature, args):
+        sums, left, stride, right = args
+        vector_type = _vector_type(acc)
+        sums = _vectors(builder, acc, sums)
+        columns = [
+            builder.load(
+                _address(builder, right, ir.Constant(stride.type, c * acc.lanes), vector_type), align=_align(acc)
+            )
+            for c in range(acc.cols)
+        ]
+        for r in range(acc.rows):
+            number = builder.load(builder.gep(left, [builder.mul(stride, ir.Constant(stride.type, r))]))
+            factor = _splat(builder, vector_type, number)
+            for c in range(acc.cols):
+                i = r * acc.cols + c
+                sums[i] = _fma(builder, factor, columns[c], sums[i])
+        return _tile(context, builder, acc, sums)
+
+    return acc(acc, a, types.intp, b), codegen
+
+
+@intrinsic
+def fma(typingctx, a, b, c):
+    """a·b + c, rounded once on a CPU with FMA."""
+    return _elementwise(a, _fma, b, c)
+
+
+@intrinsic
+def add(typingctx, a, b):
+    """a + b"""
+    return _elementwise(a, lambda builder, x, y: builder.fadd(x, y), b)
+
+
+@intrinsic
+def subtract(typingctx, a, b):
+    """a − b"""
+    return _elementwise(a, lambda builder, x, y: builder.fsub(x, y), b)
+
+
+@intrinsic
+def multiply(typingctx, a, b):
+    """a·b"""
+    return _elementwise(a, lambda builder, x, y: builder.fmul(x, y), b)
+
+
+# --- selection ---
+
+
+@intrinsic
+def positive_part(typingctx, a):
+    """a where a > 0, +0 where a ≤ 0, NaN where a is NaN."""
+
+    def operation(builder, x):
+        zero = ir.Constant(x.type, None)
+        return builder.select(builder.fcmp_ordered("<=", x, zero), zero, x)
+
+    return _elementwise(a, operation)
+
+
+@intrinsic
+def where_positive(typingctx, a, b):
+    """b where a > 0, else +0 (also where a is NaN)."""
+
+    def operation(builder, x, y):
+        zero = ir.Constant(x.type, None)
+        return builder.select(builder.fcmp_ordered(">", x, zero), y, zero)
+
+    return _elementwise(a, operation, b)
+
+
+@intrinsic
+def sign(typingctx, a):
+    """−1, 0 or 1; NaN where a is NaN."""
+
+    def operation(builder, x):
+        one, minus_one = (_splat(builder, x.type, ir.Constant(x.type.element, s)) for s in (1.0, -1.0))
+        zero = ir.Constant(x.type, None)
+        above = builder.select(builder.fcmp_ordered(">", x, zero), one, x)
+        return builder.select(builder.fcmp_ordered("<", x, zero), minus_one, above)
+
+    return _elementwise(a, operation)
+
+
+@intrinsic
+def flush(typingctx, a):
+    """a, with subnormal numbers replaced by +0."""
+    smallest_normal = float(np.finfo(np.float32 if a.dtype == types.float32 else np.float64).tiny)
+
+    def operation(builder, x):
+        tiny, minus_tiny = (
+            _splat(builder, x.type, ir.Constant(x.type.element, s)) for s in (smallest_normal, -smallest_normal)
+        )
+        small = builder.and_(builder.fcmp_ordered("<", x, tiny), builder.fcmp_ordered(">", x, minus_tiny))
+        return builder.select(small, ir.Constant(x.type, None), x)
+
+    return _elementwise(a, operation)
+
+
+@intrinsic
+def keep_columns(typingctx, a, columns):
+    """a in the first `columns` columns of the tile, +0 in those after."""
+
+    def codegen(context, builder, signature, args):
+        value, limit = args
+        index_type = ir.VectorType(limit.type, a.lanes)
+        limits = _splat(builder, index_type, limit)
+        zero = ir.Constant(_vector_type(a), None)
+        kept = []
+        for i, vector in enumerate(_vectors(builder, a, value)):
+            first = i % a.cols * a.lanes
+            index = ir.Constant(index_type, list(range(first, first + a.lanes)))
+            kept.append(builder.select(builder.icmp_signed("<", index, limits), vector, zero))
+        return _tile(context, builder, a, kept)
+
+    return a(a, types.intp), codegen
+
+
+# --- moving between lanes ---
+
+
+@intrinsic
+def transpose(typingctx, like, dst, dst_ld, src, src_ld, src_rows):
+    """Copy a square of lanes × lanes numbers, transposed: dst[j, i] = src[min(i, src_rows − 1), j].
+
+    `like` is one vector. Where the source has fewer rows than lanes, its last is read again.
+    """
+
+    def codegen(context, builder, signature, args):
+        _, target, target_ld, source, source_ld, source_rows = args
+        lanes, vector_type = like.lanes, _vector_type(like)
+
+        def address(base, ld, r):
+            return _address(builder, base, builder.mul(ld, r), vector_type)
+
+        last = builder.sub(source_rows, ir.Constant(source_rows.type, 1))
+        rows = []
+        for r in range(lanes):
+            r = ir.Constant(last.type, r)
+            r = builder.select(builder.icmp_signed("<", r, last), r, last)
+            rows.append(builder.load(address(source, source_ld, r), align=_align(like)))
+        # Swap the off-diagonal quarters of ever smaller squares: lanes/2, …, 2, 1.
+        half = lanes // 2
+        while half:
+            low = [i if not i & half else lanes + i - half for i in range(lanes)]
+            high = [i + half if not i & half else lanes + i for i in range(lanes)]
+            for r in range(lanes):
+                if not r & half:
+                    pair = rows[r], rows[r + half]
+                    rows[r], rows[r + half] = (
+                        builder.shuffle_vector(*pair, ir.Constant(ir.VectorType(ir.IntType(32), lanes), order))
+                        for order in (low, high)
+                    )
+            half //= 2
+        for r, vector in enumerate(rows):
+            builder.store(vector, address(target, target_ld, ir.Constant(last.type, r)), align=_align(like))
+        return context.get_dummy_value()
+
+    return types.void(like, dst, types.intp, src, types.intp, types.intp), codegen
