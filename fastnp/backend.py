@@ -1,0 +1,94 @@
+"""Which twin of the kernels runs: compiled by Numba, or plain NumPy.
+
+Neither is imported before the first kernel is asked for.
+"""
+
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from contextvars import ContextVar
+from types import SimpleNamespace
+from typing import Any
+
+BACKENDS = ("numba", "numpy")
+
+_KERNELS = {
+    "linear": ("linear_forward", "linear_backward_input", "linear_backward_parameters"),
+    "relu": ("relu_forward", "relu_backward"),
+    "mse": ("mse",),
+    "momentum": ("momentum_update",),
+    "program": ("program_forward", "program_backward"),
+}
+
+_context: ContextVar[str | None] = ContextVar("fastnp_backend", default=None)
+_loaded: dict[str, SimpleNamespace] = {}
+
+
+def _check(name: str) -> str:
+    if name not in BACKENDS:
+        raise ValueError(f"the backend must be one of {', '.join(map(repr, BACKENDS))}, got {name!r}")
+    return name
+
+
+_process = "numba"
+if os.environ.get("FASTNP_BACKEND"):
+    try:
+        _process = _check(os.environ["FASTNP_BACKEND"])
+    except ValueError as error:
+        raise ValueError(f"FASTNP_BACKEND: {error}") from None
+
+
+def _load(name: str) -> SimpleNamespace:
+    """Import the kernels of a backend; where Numba cannot be imported, say so once and take NumPy's."""
+    if name == "numba":
+        try:
+            modules = {module: importlib.import_module(f"fastnp.kernels.{module}") for module in _KERNELS}
+        except ImportError as error:
+            print(f"fastnp: Numba cannot be imported ({error}); running on NumPy, more slowly.", file=sys.stderr)
+            _loaded[name] = kernels_of("numpy")
+            return _loaded[name]
+    else:
+        modules = dict.fromkeys(_KERNELS, importlib.import_module("fastnp.kernels.reference"))
+    kernels = {kernel: getattr(modules[module], kernel) for module, names in _KERNELS.items() for kernel in names}
+    _loaded[name] = SimpleNamespace(**kernels, name=name)
+    return _loaded[name]
+
+
+def kernels_of(name: str) -> SimpleNamespace:
+    """The kernels of the backend `name`, as attributes."""
+    return _loaded.get(name) or _load(_check(name))
+
+
+def kernels() -> Any:
+    """The kernels of the backend in force, as attributes."""
+    name = _context.get() or _process
+    return _loaded.get(name) or _load(name)
+
+
+def get_backend() -> str:
+    """The name of the backend in force, "numba" or "numpy"."""
+    return _context.get() or _process
+
+
+def set_backend(name: str) -> None:
+    """Make `name` ("numba" or "numpy") the backend of the whole process, also in the middle of a training.
+
+    Raises ValueError for any other name.
+    """
+    global _process
+    _process = _check(name)
+
+
+@contextlib.contextmanager
+def use_backend(name: str) -> Iterator[None]:
+    """Make `name` the backend inside a `with` block, in this thread or asynchronous task only.
+
+    Raises ValueError for a name other than "numba" or "numpy".
+    """
+    token = _context.set(_check(name))
+    try:
+        yield
+    finally:
+        _context.reset(token)

@@ -1,0 +1,168 @@
+"""Layers: y = f(x), and how a gradient passes back through them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .arrays import real_array, working_dtype
+from .initializers import Constant, Normal
+from .kernels import LINEAR, RELU
+from .program import Op, Program
+from .tensor import Tensor, gather
+
+
+class Layer:
+    """Base class. A layer of your own defines `forward`, `backward` and, where it has any, `parameters`."""
+
+    # The program that ran this layer last, and its row there: None before the first forward.
+    _run: tuple[Program, int] | None = None
+
+    def __init__(self, name: str = "layer"):
+        self.name = name
+
+    def forward(self, x: Any) -> np.ndarray:
+        """The output for the input x."""
+        raise NotImplementedError(f"{type(self).__name__} must define forward(self, x)")
+
+    def backward(self, gradient: Any) -> np.ndarray:
+        """Add to the parameters' gradients; return the gradient with respect to the input."""
+        raise NotImplementedError(f"{type(self).__name__} must define backward(self, gradient)")
+
+    def parameters(self) -> list[Tensor]:
+        """The tensors that an optimizer should train."""
+        return []
+
+    def __call__(self, x: Any) -> np.ndarray:
+        return self.forward(x)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def _last_run(self) -> tuple[Program, int]:
+        if self._run is None:
+            raise ValueError(f"{self.name}: backward before forward; call the layer, or its model, on an input first")
+        return self._run
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if key not in ("_run", "_alone")}
+
+
+class Linear(Layer):
+    """y = x·W + b.
+
+    Args:
+        in_features, out_features: the widths of x (batch, in_features) and y (batch, out_features).
+        weight_attr, bias_attr: called with a shape, each returns the first values of W (in_features,
+            out_features) and b (1, out_features); weights are drawn before the bias.
+        dtype: numpy.float32 (default) or numpy.float64, of parameters and computation.
+
+    Inputs of any real dtype and layout are converted. `backward(gradient)` adds xᵀ·gradient to
+    `weights.grad` and the sum of gradient over the batch to `bias.grad`, and returns gradient·Wᵀ.
+    `input` is a copy of the last input.
+
+    Raises ValueError for widths below 1, an input of another width or number of dimensions, backward
+    before forward or with another shape than the last output's; TypeError for another dtype.
+    """
+
+    _alone: Program | None = None
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        name: str = "linear",
+        weight_attr: Callable[[Any], Any] = Normal(),
+        bias_attr: Callable[[Any], Any] = Constant(),
+        dtype: Any = np.float32,
+    ):
+        super().__init__(name)
+        for argument, value in ("in_features", in_features), ("out_features", out_features):
+            if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
+                raise TypeError(f"Linear: {argument} must be an integer, got {value!r}")
+            if value < 1:
+                raise ValueError(f"Linear: {argument} must be at least 1, got {value}")
+        for argument, attr in ("weight_attr", weight_attr), ("bias_attr", bias_attr):
+            if not callable(attr):
+                raise TypeError(f"Linear: {argument} must be an Initializer or a callable of a shape, got {attr!r}")
+        self._weights = Tensor((int(in_features), int(out_features)), dtype)
+        self._bias = Tensor((1, int(out_features)), dtype)
+        gather(self.parameters())
+        self.weights.data = weight_attr(self.weights.shape)
+        self.bias.data = bias_attr(self.bias.shape)
+
+    @property
+    def weights(self) -> Tensor:
+        return self._weights
+
+    @property
+    def bias(self) -> Tensor:
+        return self._bias
+
+    @property
+    def input(self) -> np.ndarray:
+        program, row = self._last_run()
+        return program.input_of(row)
+
+    def _op(self) -> Op:
+        n_in, n_out = self.weights.shape
+        return Op(LINEAR, n_in, n_out, self.weights, self.bias)
+
+    def forward(self, x: Any) -> np.ndarray:
+        if self._alone is None:
+            self._alone = Program([self], [self._op()], self.weights.dtype)
+        return self._alone.forward(x)
+
+    def backward(self, gradient: Any) -> np.ndarray:
+        program, row = self._last_run()
+        return program.backward_layer(gradient, row)
+
+    def parameters(self) -> list[Tensor]:
+        return [self.weights, self.bias]
+
+    def __str__(self) -> str:
+        return f"linear layer, weight shape: {self.weights.shape}, bias shape: {self.bias.shape}"
+
+
+class ReLU(Layer):
+    """y = max(x, 0), for x of any shape: +0 for −0, NaN for NaN.
+
+    The gradient passes where `activated` (a copy of the last output) is positive. Computes in float64
+    where x is float64 or the layers around it in a `Sequential` are, else in float32. Raises ValueError
+    for backward before forward or with another shape than the last output's.
+    """
+
+    _alone: Program | None = None
+    _shape: tuple[int, ...] = ()
+
+    def __init__(self, name: str = "relu"):
+        super().__init__(name)
+
+    @property
+    def activated(self) -> np.ndarray:
+        program, row = self._last_run()
+        activated = program.output_of(row)
+        return activated.reshape(self._shape) if program is self._alone else activated
+
+    def _op(self, n: int) -> Op:
+        return Op(RELU, n, n)
+
+    def forward(self, x: Any) -> np.ndarray:
+        x = real_array(x, f"the input of {self.name}")
+        n, dtype = x.shape[-1] if x.ndim else 1, working_dtype(x)
+        if self._alone is None or self._alone.n_in != n or self._alone.dtype != dtype:
+            self._alone = Program([self], [self._op(n)], dtype)
+        self._shape = x.shape
+        return self._alone.forward(x.reshape(-1, n) if n else x.reshape(0, 0)).reshape(x.shape)
+
+    def backward(self, gradient: Any) -> np.ndarray:
+        program, row = self._last_run()
+        if program is not self._alone:
+            return program.backward_layer(gradient, row)
+        gradient = real_array(gradient, f"the gradient given to {self.name}")
+        if gradient.shape != self._shape:
+            raise ValueError(f"{self.name} got a gradient of shape {gradient.shape}; its last output had {self._shape}")
+        n = program.n_in
+        return program.backward_layer(gradient.reshape(-1, n) if n else gradient.reshape(0, 0), row).reshape(
+            self._shape
+        )

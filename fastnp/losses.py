@@ -1,0 +1,68 @@
+"""Losses: how far a prediction is from its target."""
+
+from typing import Any
+
+import numpy as np
+
+from .arrays import real_array, working_dtype
+from .backend import kernels
+
+REDUCTIONS = ("mean", "none", "sum")
+
+
+class MSE:
+    """Half the squared error, ½ (pred − target)², elementwise, then reduced.
+
+    Args:
+        reduction: 'mean' over all elements (batch × outputs), 'sum', or 'none' for the array itself.
+
+    `loss_fn(pred, target)`, both of one shape, returns a float summed in double (the array for 'none').
+    `loss_fn.backward()` returns dloss/dpred of the same shape: pred − target, divided by the number of
+    elements for 'mean'. `pred` and `target` are copies of what was given last. Computes in float64 where
+    pred is float64, else in float32.
+
+    Raises ValueError for another reduction, different shapes (nothing is broadcast), a mean over nothing,
+    and backward before a loss; TypeError for what are not real numbers.
+    """
+
+    def __init__(self, name: str = "mse", reduction: str = "mean"):
+        if reduction not in REDUCTIONS:
+            raise ValueError(f"MSE: reduction must be one of {', '.join(map(repr, REDUCTIONS))}, got {reduction!r}")
+        self.name = name
+        self.reduction = reduction
+        self.pred: np.ndarray | None = None
+        self.target: np.ndarray | None = None
+        self._gradient: np.ndarray | None = None
+
+    def __call__(self, pred: Any, target: Any) -> Any:
+        return self.forward(pred, target)
+
+    def forward(self, pred: Any, target: Any) -> Any:
+        """The loss of pred against target."""
+        pred, target = real_array(pred, f"{self.name}: pred"), real_array(target, f"{self.name}: target")
+        if pred.shape != target.shape:
+            raise ValueError(
+                f"{self.name}: pred has shape {pred.shape}, target {target.shape}; they must be equal, "
+                "nothing is broadcast"
+            )
+        if self.reduction == "mean" and not pred.size:
+            raise ValueError(f"{self.name}: the mean loss of an empty batch, of shape {pred.shape}, is not defined")
+        dtype = working_dtype(pred)
+        pred, target = np.array(pred, dtype, order="C"), np.array(target, dtype, order="C")
+        gradient = np.empty(pred.shape, dtype)
+        scale = 1 / pred.size if self.reduction == "mean" else 1.0
+        flat = (gradient, pred, target) if pred.ndim == 2 else [a.reshape(1, -1) for a in (gradient, pred, target)]
+        total = kernels().mse(*flat, scale)
+        self.pred, self.target, self._gradient = pred, target, gradient
+        if self.reduction == "none":
+            return 0.5 * np.square(pred - target)
+        return total * scale
+
+    def backward(self) -> np.ndarray:
+        """The gradient of the last loss with respect to pred, in a new array."""
+        if self._gradient is None:
+            raise ValueError(f"{self.name}: backward before a loss; call {self.name}(pred, target) first")
+        return self._gradient.copy()
+
+    def __str__(self) -> str:
+        return self.name

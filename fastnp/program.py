@@ -1,0 +1,186 @@
+"""Runs of built-in layers, lowered to a table that one kernel executes over an arena."""
+
+import weakref
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from . import kernels as layout
+from .arrays import aligned_zeros, real_array
+from .backend import kernels
+from .kernels import SCRATCH_ROW_BYTES, padded
+from .tensor import Arena, Tensor, gather
+
+if TYPE_CHECKING:
+    from .layers import Layer
+
+
+class Op(NamedTuple):
+    """One layer as a program sees it."""
+
+    code: int  # LINEAR or RELU
+    n_in: int
+    n_out: int
+    weights: Tensor | None = None
+    bias: Tensor | None = None
+
+
+class Program:
+    """A table of operations with its workspace. It holds the forward state of its layers.
+
+    The workspace has, for every boundary between two operations, a padded buffer of activations and one of
+    their gradients, both for `capacity` rows, and scratch space in front. ReLU works in place.
+    """
+
+    def __init__(self, layers: Sequence["Layer"], ops: Sequence[Op], dtype: np.dtype):
+        self.dtype = dtype
+        self.n_in = ops[0].n_in
+        self.n_out = ops[-1].n_out
+        self._ops = list(ops)
+        self._names = [str(layer.name) for layer in layers]
+        # Layers hold their program; weak references back keep a dropped model from waiting for the collector.
+        self._layers = [weakref.ref(layer) for layer in layers]
+        self._tensors = [tensor for op in ops for tensor in (op.weights, op.bias) if tensor is not None]
+        self._state_is_here = False  # every layer's last forward was this program's
+        self._capacity = -1
+        self._batch = -1
+        gather(self._tensors)
+        self._arena = self._tensors[0]._arena if self._tensors else Arena([], dtype)
+
+    # --- layout ---
+
+    def _lay_out(self, capacity: int) -> None:
+        """Place the buffers for `capacity` rows, and allocate them where the number has changed."""
+        itemsize = self.dtype.itemsize
+        widths = [self.n_in] + [op.n_out for op in self._ops]
+        lds = [padded(n, itemsize) for n in widths]
+        scratch = max(lds) * (SCRATCH_ROW_BYTES // itemsize) if self._tensors else 0
+        offset = scratch
+        places: list[tuple[int, int]] = []
+        for i, ld in enumerate(lds):
+            if i and self._ops[i - 1].code == layout.RELU:
+                places.append(places[-1])
+            else:
+                places.append((offset, offset + capacity * ld))
+                offset += 2 * capacity * ld
+        table = np.zeros((len(self._ops), layout.COLUMNS), np.int64)
+        for i, op in enumerate(self._ops):
+            (x, dx), (y, dy) = places[i : i + 2]
+            table[i, : layout.WEIGHT] = op.code, op.n_in, op.n_out, lds[i], lds[i + 1], x, y, dx, dy
+            if op.weights is not None and op.bias is not None:
+                table[i, layout.WEIGHT] = op.weights._offset
+                table[i, layout.BIAS] = op.bias._offset
+        if capacity != self._capacity:
+            self._work = aligned_zeros(offset, self.dtype)
+            self._capacity = capacity
+        self._table = table
+
+    def _set_batch(self, batch: int) -> None:
+        """Make views for a batch of this size, in a workspace that is neither too small nor far too large."""
+        if batch > self._capacity or max(batch, 64) < self._capacity // 8:
+            self._lay_out(batch)
+        self._batch = batch
+        first, last = self._table[0], self._table[-1]
+        self._x = self._rows(first[layout.X], first[layout.LD_IN], self.n_in)
+        self._dx = self._rows(first[layout.DX], first[layout.LD_IN], self.n_in)
+        self._y = self._rows(last[layout.Y], last[layout.LD_OUT], self.n_out)
+        self._dy = self._rows(last[layout.DY], last[layout.LD_OUT], self.n_out)
+
+    def _rows(self, offset: int, ld: int, n: int) -> np.ndarray:
+        return self._work[offset : offset + self._batch * ld].reshape(self._batch, ld)[:, :n]
+
+    def _follow_tensors(self) -> None:
+        """The tensors have moved: bring them together again and point the table at their new places."""
+        gather(self._tensors)
+        self._arena = self._tensors[0]._arena
+        if self._capacity >= 0:
+            self._lay_out(self._capacity)
+
+    def _claim_state(self) -> None:
+        """From now on this program holds the forward state of its layers, and no other does."""
+        for row, ref in enumerate(self._layers):
+            layer = ref()
+            if layer is not None:
+                before = layer._run
+                if before is not None and before[0] is not self:
+                    before[0]._state_is_here = False
+                layer._run = (self, row)
+        self._state_is_here = True
+
+    # --- running ---
+
+    def forward(self, x: Any) -> np.ndarray:
+        """The output (batch, n_out) for the input x (batch, n_in), in a new array."""
+        if type(x) is not np.ndarray or x.dtype.kind not in "fiub":
+            x = real_array(x, f"the input of {self._names[0]}")
+        if x.ndim != 2 or x.shape[1] != self.n_in:
+            self._refuse_input(x)
+        if self._arena.dead:
+            self._follow_tensors()
+        if len(x) != self._batch:
+            self._set_batch(len(x))
+        if not self._state_is_here:
+            self._claim_state()
+        self._x[...] = x
+        kernels().program_forward(self._work, self._arena.data, self._table, self._batch, 0, len(self._ops))
+        return self._y.copy()
+
+    def _refuse_input(self, x: np.ndarray) -> None:
+        what = f"Linear(in_features={self.n_in})" if self._tensors else f"ReLU of {self.n_in} features"
+        if x.ndim != 2:
+            hint = "; for one sample use x[np.newaxis, :], for one feature x[:, np.newaxis]" if x.ndim == 1 else ""
+            raise ValueError(
+                f"{what} got an input of shape {x.shape}; expected 2 dimensions, (batch, {self.n_in}){hint}"
+            )
+        raise ValueError(f"{what} got an input with {x.shape[1]} features")
+
+    def backward(self, gradient: Any) -> np.ndarray:
+        """Add the parameters' gradients; the gradient (batch, n_in) of the input, in a new array."""
+        if not self._state_is_here:
+            return self._backward_by_layer(gradient)
+        return self._backward_rows(gradient, 0, len(self._ops), self._dy, self._dx)
+
+    def _backward_by_layer(self, gradient: Any) -> np.ndarray:
+        """A layer was run by itself since: each layer holds its own state."""
+        for ref in reversed(self._layers):
+            layer = ref()
+            if layer is not None:
+                gradient = layer.backward(gradient)
+        return gradient
+
+    def backward_layer(self, gradient: Any, row: int) -> np.ndarray:
+        """`backward` for the layer of one row only."""
+        op, lds = self._ops[row], self._table[row]
+        dy = self._rows(lds[layout.DY], lds[layout.LD_OUT], op.n_out)
+        dx = self._rows(lds[layout.DX], lds[layout.LD_IN], op.n_in)
+        return self._backward_rows(gradient, row, row + 1, dy, dx)
+
+    def _backward_rows(self, gradient: Any, first: int, last: int, dy: np.ndarray, dx: np.ndarray) -> np.ndarray:
+        if type(gradient) is not np.ndarray or gradient.dtype.kind not in "fiub":
+            gradient = real_array(gradient, f"the gradient given to {self._names[last - 1]}")
+        if gradient.shape != dy.shape:
+            raise ValueError(
+                f"{self._names[last - 1]} got a gradient of shape {gradient.shape}; its last output had {dy.shape}"
+            )
+        if self._arena.dead:
+            self._follow_tensors()
+        arena, add_to = self._arena, True
+        if arena.stale:
+            if last - first == len(self._ops) and len(self._tensors) == len(arena._tensors):
+                add_to = arena.stale = False
+            else:
+                arena.clear_stale()
+        dy[...] = gradient
+        kernels().program_backward(self._work, arena.grad, arena.data, self._table, self._batch, first, last, add_to)
+        return dx.copy()
+
+    def input_of(self, row: int) -> np.ndarray:
+        """A copy of what the layer of a row was last given."""
+        op = self._table[row]
+        return self._rows(op[layout.X], op[layout.LD_IN], op[layout.N_IN]).copy()
+
+    def output_of(self, row: int) -> np.ndarray:
+        """A copy of what the layer of a row last returned."""
+        op = self._table[row]
+        return self._rows(op[layout.Y], op[layout.LD_OUT], op[layout.N_OUT]).copy()
