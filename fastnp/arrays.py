@@ -13,6 +13,8 @@ def real_array(value: Any, name: str) -> np.ndarray:
     Raises TypeError for masked arrays and for complex, object, string and date dtypes, ValueError for
     ragged lists; `name` says in the message what was given.
     """
+    if type(value) is np.ndarray and value.dtype.kind in "fiub":
+        return value
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array; fill it first, for example with .filled(0)")
     try:

@@ -44,7 +44,7 @@ class ArrayDataset(Dataset):
         return self.X[idx], self.Y[idx]
 
     def __getitems__(self, indices: Any) -> tuple[np.ndarray, np.ndarray]:
-        return self.X[indices], self.Y[indices]
+        return self.X.take(indices, axis=0), self.Y.take(indices, axis=0)
 
     def __len__(self) -> int:
         return len(self.X)

@@ -30,6 +30,7 @@ class MSE:
             raise ValueError(f"MSE: reduction must be one of {', '.join(map(repr, REDUCTIONS))}, got {reduction!r}")
         self.name = name
         self.reduction = reduction
+        self._names = f"{name}: pred", f"{name}: target"
         self.pred: np.ndarray | None = None
         self.target: np.ndarray | None = None
         self._gradient: np.ndarray | None = None
@@ -39,7 +40,7 @@ class MSE:
 
     def forward(self, pred: Any, target: Any) -> Any:
         """The loss of pred against target."""
-        pred, target = real_array(pred, f"{self.name}: pred"), real_array(target, f"{self.name}: target")
+        pred, target = real_array(pred, self._names[0]), real_array(target, self._names[1])
         if pred.shape != target.shape:
             raise ValueError(
                 f"{self.name}: pred has shape {pred.shape}, target {target.shape}; they must be equal, "
@@ -48,7 +49,7 @@ class MSE:
         if self.reduction == "mean" and not pred.size:
             raise ValueError(f"{self.name}: the mean loss of an empty batch, of shape {pred.shape}, is not defined")
         dtype = working_dtype(pred)
-        pred, target = np.array(pred, dtype, order="C"), np.array(target, dtype, order="C")
+        pred, target = pred.astype(dtype, "C"), target.astype(dtype, "C")
         gradient = np.empty(pred.shape, dtype)
         scale = 1 / pred.size if self.reduction == "mean" else 1.0
         flat = (gradient, pred, target) if pred.ndim == 2 else [a.reshape(1, -1) for a in (gradient, pred, target)]

@@ -154,8 +154,12 @@ class SGD(Optimizer):
         return {id(tensor): (tensor, velocity) for tensor, velocity in pairs}
 
     def _current_ranges(self) -> list[Range]:
-        if self.parameters != self._laid_out or any(r.arena.dead for r in self._ranges):
+        if self.parameters != self._laid_out:
             self._lay_out()
+        for r in self._ranges:
+            if r.arena.dead:
+                self._lay_out()
+                break
         return self._ranges
 
     @property

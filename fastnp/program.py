@@ -39,6 +39,7 @@ class Program:
         self.n_out = ops[-1].n_out
         self._ops = list(ops)
         self._names = [str(layer.name) for layer in layers]
+        self._input_name = f"the input of {self._names[0]}"
         # Layers hold their program; weak references back keep a dropped model from waiting for the collector.
         self._layers = [weakref.ref(layer) for layer in layers]
         self._tensors = [tensor for op in ops for tensor in (op.weights, op.bias) if tensor is not None]
@@ -112,8 +113,7 @@ class Program:
 
     def forward(self, x: Any) -> np.ndarray:
         """The output (batch, n_out) for the input x (batch, n_in), in a new array."""
-        if type(x) is not np.ndarray or x.dtype.kind not in "fiub":
-            x = real_array(x, f"the input of {self._names[0]}")
+        x = real_array(x, self._input_name)
         if x.ndim != 2 or x.shape[1] != self.n_in:
             self._refuse_input(x)
         if self._arena.dead:
@@ -157,8 +157,7 @@ class Program:
         return self._backward_rows(gradient, row, row + 1, dy, dx)
 
     def _backward_rows(self, gradient: Any, first: int, last: int, dy: np.ndarray, dx: np.ndarray) -> np.ndarray:
-        if type(gradient) is not np.ndarray or gradient.dtype.kind not in "fiub":
-            gradient = real_array(gradient, f"the gradient given to {self._names[last - 1]}")
+        gradient = real_array(gradient, "the gradient")
         if gradient.shape != dy.shape:
             raise ValueError(
                 f"{self._names[last - 1]} got a gradient of shape {gradient.shape}; its last output had {dy.shape}"

@@ -1,18 +1,19 @@
 """Every compile option and the kernel cache, in one place.
 
-`kernel` decorates the functions that Python calls: they are cached on disk. `inner` decorates the
-functions that only kernels call: they are compiled into their callers and need no file of their own.
+`kernel` decorates the functions that Python calls: they are cached on disk. `inner` and `inlined` decorate
+the functions that only kernels call: they become part of their callers and need no file of their own.
 """
 
 import hashlib
 import os
+import sys
 import tempfile
 import threading
 from pathlib import Path
 
 import numba
 import platformdirs
-from numba.core.caching import FunctionCache
+from numba.core.caching import FunctionCache, NullCache
 
 OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False}
 
@@ -52,14 +53,29 @@ def _writable_cache_folder():
 CACHE_FOLDER = _writable_cache_folder()
 
 
+_announced = False
+
+
+def _announce():
+    """Say once in a process that kernels are being compiled, unless FASTNP_QUIET is set."""
+    global _announced
+    if not _announced and not os.environ.get("FASTNP_QUIET"):
+        once = "once for this machine" if CACHE_FOLDER else "in every process: no cache folder can be written"
+        print(f"fastnp: compiling kernels ({once}; takes some seconds) ...", file=sys.stderr, flush=True)
+    _announced = True
+
+
 class KernelCache(FunctionCache):
     """Numba's file cache, for which a damaged file is a file that is not there and a full disk no error."""
 
     def load_overload(self, sig, target_context):
         try:
-            return super().load_overload(sig, target_context)
+            loaded = super().load_overload(sig, target_context)
         except Exception:  # whatever unpickling garbage may raise; the kernel is compiled again
-            return None
+            loaded = None
+        if loaded is None:
+            _announce()
+        return loaded
 
     def save_overload(self, sig, data):
         try:
@@ -72,14 +88,30 @@ class KernelCache(FunctionCache):
                 self.disable()
 
 
+class NoCache(NullCache):
+    """Nothing is kept; compiling is announced all the same."""
+
+    def load_overload(self, sig, target_context):
+        _announce()
+
+
 def inner(function):
-    """Compile a function that kernels call; LLVM inlines it there."""
-    return numba.njit(function, forceinline=True, **OPTIONS)
+    """Compile a function that kernels call: once for each type of tile, then LLVM inlines it there."""
+    return numba.njit(function, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)
+
+
+def inlined(function):
+    """Write a function that kernels call into its callers, before their types are known.
+
+    Compiling each small function by itself, as `inner` does, would double the time of a first run.
+    """
+    return numba.njit(function, inline="always", **OPTIONS)
 
 
 def kernel(function):
     """Compile a function that Python calls, cached on disk where a folder can be written."""
     dispatcher = numba.njit(function, **OPTIONS)
+    dispatcher._cache = NoCache()
     if CACHE_FOLDER is not None:
         # The folder is read from a process-wide setting while the cache object is made.
         with _cache_dir_lock:

@@ -8,9 +8,11 @@ All three products are one loop (`product`) over tiles of four rows by up to `WI
 
 A *panel* is a strip of columns as wide as one tile. The `_panels` functions fill as many panels as there
 is room for, starting at column j, and return the column where they stopped; narrower tiles do the rest.
+Up to three rows are left over below the tiles of four. Forward has a tile of one row for them, for the sake
+of single samples; backward takes the tile of four for each, with a distance of 0 between its rows.
 """
 
-from ._jit import inner, kernel
+from ._jit import inlined, inner, kernel
 from .simd import (
     WIDE,
     add,
@@ -29,7 +31,7 @@ from .simd import (
 )
 
 
-@inner
+@inlined
 def product(acc, depth, a, a_row, a_step, b, b_step):
     """acc[r, c] + Σ_d a[r·a_row + d·a_step] · b[d·b_step + c], d ascending."""
     for d in range(depth):
@@ -40,7 +42,7 @@ def product(acc, depth, a, a_row, a_step, b, b_step):
 # --- y = x·w + b ---
 
 
-@inner
+@inlined
 def _forward_tile(tile, y, ldy, x, ldx, w, b, n_in, relu):
     acc = product(load(tile, b, 0), n_in, x, ldx, 1, w, ldy)
     if relu:
@@ -59,7 +61,7 @@ def _forward_panels(tile, j, y, ldy, x, ldx, w, b, batch, n_in, relu):
     return j
 
 
-@inner
+@inlined
 def forward(y, ldy, x, ldx, w, b, batch, n_in, relu):
     """y = x·w + b, or its positive part. Rows of y and w are ldy apart, rows of x ldx."""
     j = 0
@@ -83,12 +85,14 @@ def _pack_transposed(scratch, scratch_ld, columns, w, ldw, n_in, n_out):
             transpose(vector, at(scratch, n * scratch_ld + k), scratch_ld, at(w, row * ldw + n), ldw, n_in - row)
 
 
-@inner
-def _input_tile(tile, dx, ldx, dy, ldy, wt, wt_ld, n_out, n_in, x, relu_input):
-    acc = keep_columns(product(tile, n_out, dy, ldy, 1, wt, wt_ld), n_in)
+@inlined
+def _input_tile(tile, i, x_row, y_row, j, dx, ldx, dy, ldy, wt, x, n_in, n_out, relu_input):
+    """Rows i, i + 1, … of dx from column j on; their distance is given, and 0 for a row left over."""
+    acc = product(tile, n_out, at(dy, i * ldy), y_row, 1, wt, width(tile))
+    acc = keep_columns(acc, n_in - j)
     if relu_input:
-        acc = where_positive(load(tile, x, ldx), acc)
-    store(acc, dx, ldx)
+        acc = where_positive(load(tile, at(x, i * ldx + j), x_row), acc)
+    store(acc, at(dx, i * ldx + j), x_row)
 
 
 @inner
@@ -96,18 +100,16 @@ def _input_panels(tile, j, dx, ldx, dy, ldy, w, scratch, x, batch, n_in, n_out, 
     ld = width(tile)
     while ldx - j >= ld:
         _pack_transposed(scratch, ld, ld, at(w, j * ldy), ldy, n_in - j, n_out)
-        columns = n_in - j
-        for i in range(0, batch - 3, 4):
-            to, dyi = i * ldx + j, at(dy, i * ldy)
-            _input_tile(tile, at(dx, to), ldx, dyi, ldy, scratch, ld, n_out, columns, at(x, to), relu_input)
-        for i in range(batch - batch % 4, batch):
-            to, dyi = i * ldx + j, at(dy, i * ldy)
-            _input_tile(one_row(tile), at(dx, to), ldx, dyi, ldy, scratch, ld, n_out, columns, at(x, to), relu_input)
+        i = 0
+        while i < batch:
+            four = batch - i >= 4  # else the same row four times
+            _input_tile(tile, i, ldx * four, ldy * four, j, dx, ldx, dy, ldy, scratch, x, n_in, n_out, relu_input)
+            i += 4 if four else 1
         j += ld
     return j
 
 
-@inner
+@inlined
 def backward_input(dx, ldx, dy, ldy, w, scratch, x, batch, n_in, n_out, relu_input):
     """dx = dy·wᵀ; where `relu_input`, only where x > 0. Rows of dx and x are ldx apart, of dy and w ldy."""
     j = 0
@@ -121,7 +123,7 @@ def backward_input(dx, ldx, dy, ldy, w, scratch, x, batch, n_in, n_out, relu_inp
 # --- dw = xᵀ·dy, db = Σ dy ---
 
 
-@inner
+@inlined
 def _accumulate(acc, g, ld, n, add_to):
     """Store the first n columns of a tile of sums as gradients, or add them to those that are there."""
     acc = keep_columns(acc, n)
@@ -138,17 +140,17 @@ def _parameter_panels(tile, j, dw, db, dy, ldy, x, ldx, batch, n_in, n_out, add_
         for i in range(batch):
             total = add(total, load(row, at(dy, i * ldy + j), 0))
         _accumulate(total, at(db, j), 0, n_out - j, add_to)
-        for k in range(0, n_in - 3, 4):
-            acc = product(tile, batch, at(x, k), 1, ldx, at(dy, j), ldy)
-            _accumulate(acc, at(dw, k * ldy + j), ldy, n_out - j, add_to)
-        for k in range(n_in - n_in % 4, n_in):
-            acc = product(row, batch, at(x, k), 1, ldx, at(dy, j), ldy)
-            _accumulate(acc, at(dw, k * ldy + j), ldy, n_out - j, add_to)
+        k = 0
+        while k < n_in:
+            four = n_in - k >= 4  # else the same row four times
+            acc = product(tile, batch, at(x, k), four, ldx, at(dy, j), ldy)
+            _accumulate(acc, at(dw, k * ldy + j), ldy * four, n_out - j, add_to)
+            k += 4 if four else 1
         j += width(tile)
     return j
 
 
-@inner
+@inlined
 def backward_parameters(dw, db, dy, ldy, x, ldx, batch, n_in, n_out, add_to):
     """dw = xᵀ·dy and db = Σ dy over the batch, stored or added. Rows of dw and dy are ldy apart, of x ldx."""
     j = 0

@@ -1,10 +1,10 @@
 """The momentum update (B. T. Polyak, 1964)."""
 
-from ._jit import inner, kernel
+from ._jit import inlined, kernel
 from .simd import at, flush, fma, load, pointer, sign, splat, store, width, zeros
 
 
-@inner
+@inlined
 def update(p, v, g, size, learning_rate, momentum, weight_decay, l1):
     """v = momentum·v + (g + decay), p −= learning_rate·v, over `size` numbers, a multiple of the padding."""
     vector = zeros(p, 1, 1)

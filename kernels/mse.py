@@ -1,10 +1,10 @@
 """Half squared error and its gradient."""
 
-from ._jit import inner, kernel
+from ._jit import inlined, kernel
 from .simd import at, pointer, read, write
 
 
-@inner
+@inlined
 def row(dpred, pred, target, n, scale):
     """Write scale·(pred − target) and return Σ ½ (pred − target)², summed in double, over n numbers."""
     total = 0.0

@@ -7,11 +7,11 @@ table: a new architecture compiles nothing.
 """
 
 from . import BIAS, DX, DY, LD_IN, LD_OUT, LINEAR, N_IN, N_OUT, OP, RELU, SCRATCH, WEIGHT, X, Y, linear, relu
-from ._jit import inner, kernel
+from ._jit import inlined, kernel
 from .simd import at, pointer
 
 
-@inner
+@inlined
 def forward(work, params, table, batch, first, last):
     """Rows first … last − 1 of a table, forward. A ReLU behind a Linear is done in the same pass."""
     i = first
@@ -29,7 +29,7 @@ def forward(work, params, table, batch, first, last):
         i += 1
 
 
-@inner
+@inlined
 def backward(work, grads, params, table, batch, first, last, add_to):
     """Rows last − 1 … first of a table, backward. A ReLU before a Linear is done in the same pass."""
     i = last - 1

@@ -1,10 +1,10 @@
 """ReLU forward and backward."""
 
-from ._jit import inner, kernel
+from ._jit import inlined, kernel
 from .simd import at, load, pointer, positive_part, store, where_positive, width, zeros
 
 
-@inner
+@inlined
 def forward(y, x, size):
     """y = max(x, 0) over `size` numbers, a multiple of the padding."""
     vector = zeros(y, 1, 1)
@@ -12,7 +12,7 @@ def forward(y, x, size):
         store(positive_part(load(vector, at(x, i), 0)), at(y, i), 0)
 
 
-@inner
+@inlined
 def backward(dx, dy, y, size):
     """dx = dy where y > 0, else 0, over `size` numbers, a multiple of the padding."""
     vector = zeros(dx, 1, 1)
