@@ -9,12 +9,15 @@ if not (Path(__file__).parent / "kernels").exists():
 
 from .backend import get_backend, set_backend, use_backend
 from .data import ArrayDataset, BatchSampler, DataLoader, Dataset
+from .errors import DivergedError
+from .history import History
 from .initializers import Constant, HeNormal, Initializer, Normal
 from .layers import Layer, Linear, ReLU
 from .losses import MSE
 from .optimizers import SGD, Optimizer
 from .sequential import Sequential
 from .tensor import Tensor
+from .training import fit
 
 try:
     __version__ = version("fastnp")
@@ -29,7 +32,9 @@ __all__ = [
     "Constant",
     "DataLoader",
     "Dataset",
+    "DivergedError",
     "HeNormal",
+    "History",
     "Initializer",
     "Layer",
     "Linear",
@@ -38,6 +43,7 @@ __all__ = [
     "ReLU",
     "Sequential",
     "Tensor",
+    "fit",
     "get_backend",
     "set_backend",
     "use_backend",

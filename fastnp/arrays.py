@@ -28,7 +28,7 @@ def real_array(value: Any, name: str) -> np.ndarray:
 
 def working_dtype(array: np.ndarray) -> np.dtype:
     """The dtype to compute in: float64 for double arrays, else float32."""
-    return FLOATS[1] if array.dtype == FLOATS[1] else FLOATS[0]
+    return FLOATS[1] if array.dtype.newbyteorder("=") == FLOATS[1] else FLOATS[0]
 
 
 def check_dtype(dtype: Any) -> np.dtype:
@@ -37,7 +37,7 @@ def check_dtype(dtype: Any) -> np.dtype:
         checked = np.dtype(dtype)
     except TypeError:
         checked = None
-    if checked not in FLOATS or dtype is None:
+    if checked is None or dtype is None or checked not in FLOATS:  # to NumPy, None means float64
         raise TypeError(f"dtype must be numpy.float32 or numpy.float64, got {dtype!r}")
     return checked.newbyteorder("=")
 
@@ -47,3 +47,10 @@ def aligned_zeros(size: int, dtype: np.dtype, alignment: int = 64) -> np.ndarray
     raw = np.zeros(size * dtype.itemsize + alignment, np.uint8)
     start = -raw.ctypes.data % alignment
     return raw[start : start + size * dtype.itemsize].view(dtype)
+
+
+def take_rows(array: np.ndarray, indices: Any) -> np.ndarray:
+    """The rows of an array at some indices, in a new array."""
+    if array.flags.c_contiguous and array.flags.aligned:
+        return array.take(indices, axis=0)  # three times as fast, but it copies the whole of any other array first
+    return array[indices]

@@ -20,6 +20,7 @@ _KERNELS = {
     "mse": ("mse",),
     "momentum": ("momentum_update",),
     "program": ("program_forward", "program_backward"),
+    "training": ("train_batches",),
 }
 
 _context: ContextVar[str | None] = ContextVar("fastnp_backend", default=None)

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import real_array
+from .arrays import real_array, take_rows
+from .checks import check_generator, check_integer
 
 
 class Dataset:
@@ -44,7 +45,7 @@ class ArrayDataset(Dataset):
         return self.X[idx], self.Y[idx]
 
     def __getitems__(self, indices: Any) -> tuple[np.ndarray, np.ndarray]:
-        return self.X.take(indices, axis=0), self.Y.take(indices, axis=0)
+        return take_rows(self.X, indices), take_rows(self.Y, indices)
 
     def __len__(self) -> int:
         return len(self.X)
@@ -76,13 +77,8 @@ class BatchSampler:
     ):
         if not hasattr(dataset, "__len__"):
             raise TypeError(f"BatchSampler: dataset must have a length, got {dataset!r}")
-        if not isinstance(batch_size, (int, np.integer)) or isinstance(batch_size, bool):
-            raise TypeError(f"BatchSampler: batch_size must be an integer, got {batch_size!r}")
-        if batch_size < 1:
-            raise ValueError(f"BatchSampler: batch_size must be at least 1, got {batch_size}")
-        if rng is not None and not isinstance(rng, np.random.Generator):
-            raise TypeError(f"BatchSampler: rng must be a numpy.random.Generator, got {rng!r}")
-        self.batch_size = int(batch_size)
+        self.batch_size = check_integer("BatchSampler", "batch_size", batch_size, 1)
+        check_generator("BatchSampler", rng)
         self.drop_last = drop_last
         self.reshuffle = reshuffle
         self.rng = rng
@@ -91,16 +87,33 @@ class BatchSampler:
             self._shuffle()
 
     def _shuffle(self) -> None:
-        (self.rng or np.random).shuffle(self.indices)
+        check_generator("BatchSampler", self.rng).shuffle(self.indices)
 
     def __len__(self) -> int:
         whole, rest = divmod(len(self.indices), self.batch_size)
         return whole + (rest > 0 and not self.drop_last)
 
-    def __iter__(self) -> Iterator[np.ndarray]:
+    def next_order(self) -> np.ndarray:
+        """The order of the next iteration, in a new array; draws it where `reshuffle`."""
         if self.reshuffle:
             self._shuffle()
-        order, size = self.indices.copy(), self.batch_size
+        return self.indices.copy()
+
+    def state(self) -> tuple[Any, np.ndarray]:
+        """The state of the generator, and the order: what `restore` takes."""
+        drawn = self.rng.bit_generator.state if self.rng else np.random.get_state()
+        return drawn, self.indices.copy()
+
+    def restore(self, state: tuple[Any, np.ndarray]) -> None:
+        """Go back to a `state`."""
+        drawn, self.indices[:] = state
+        if self.rng:
+            self.rng.bit_generator.state = drawn
+        else:
+            np.random.set_state(drawn)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        order, size = self.next_order(), self.batch_size
         for start in range(0, len(self) * size, size):
             yield order[start : start + size]
 
@@ -131,7 +144,7 @@ class DataLoader:
                 raise TypeError(f"DataLoader: dataset must have {method}, got {dataset!r}")
         if not callable(sampler):
             raise TypeError(f"DataLoader: sampler must be a class such as BatchSampler, got {sampler!r}")
-        extra = {name: value for name, value in (("reshuffle", reshuffle), ("rng", rng)) if value}
+        extra = ({"reshuffle": reshuffle} if reshuffle else {}) | ({} if rng is None else {"rng": rng})
         self.dataset = dataset
         self.sampler = sampler(dataset, shuffle, batch_size, drop_last, **extra)
 

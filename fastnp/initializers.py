@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from .checks import check_generator
+
 
 class Initializer:
     """Base class: called with a shape, an initializer returns an array of that shape.
@@ -54,10 +56,11 @@ class Normal(Initializer):
             raise ValueError(f"Normal: std must not be negative, got {std}")
         self.mean = mean
         self.std = std
+        check_generator(type(self).__name__, rng)
         self.rng = rng
 
     def __call__(self, shape: Any) -> np.ndarray:
-        return (self.rng or np.random).normal(self.mean, self.std, size=shape)
+        return check_generator("Normal", self.rng).normal(self.mean, self.std, size=shape)
 
 
 class HeNormal(Initializer):
@@ -71,7 +74,8 @@ class HeNormal(Initializer):
 
     def __init__(self, name: str = "He normal initializer", *, rng: np.random.Generator | None = None):
         super().__init__(name=name)
+        check_generator(type(self).__name__, rng)
         self.rng = rng
 
     def __call__(self, shape: Any) -> np.ndarray:
-        return (self.rng or np.random).normal(0.0, np.sqrt(2.0 / shape[0]), size=shape)
+        return check_generator("HeNormal", self.rng).normal(0.0, np.sqrt(2.0 / shape[0]), size=shape)

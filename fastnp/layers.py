@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from .arrays import real_array, working_dtype
+from .checks import check_integer
 from .initializers import Constant, Normal
 from .kernels import LINEAR, RELU
 from .program import Op, Program
@@ -29,6 +30,10 @@ class Layer:
         """Add to the parameters' gradients; return the gradient with respect to the input."""
         raise NotImplementedError(f"{type(self).__name__} must define backward(self, gradient)")
 
+    def predict(self, x: Any) -> np.ndarray:
+        """The output for x, where nobody will ask for `backward`."""
+        return self.forward(x)
+
     def parameters(self) -> list[Tensor]:
         """The tensors that an optimizer should train."""
         return []
@@ -46,6 +51,16 @@ class Layer:
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in vars(self).items() if key not in ("_run", "_alone")}
+
+
+class _State:
+    """An attribute that is read from the program of a layer; a subclass that assigns it has its own."""
+
+    def __init__(self, read: Callable[[Any], np.ndarray]):
+        self.read = read
+
+    def __get__(self, layer: Any, owner: type) -> Any:
+        return self if layer is None else self.read(layer)
 
 
 class Linear(Layer):
@@ -77,16 +92,13 @@ class Linear(Layer):
         dtype: Any = np.float32,
     ):
         super().__init__(name)
-        for argument, value in ("in_features", in_features), ("out_features", out_features):
-            if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
-                raise TypeError(f"Linear: {argument} must be an integer, got {value!r}")
-            if value < 1:
-                raise ValueError(f"Linear: {argument} must be at least 1, got {value}")
+        n_in = check_integer("Linear", "in_features", in_features, 1)
+        n_out = check_integer("Linear", "out_features", out_features, 1)
         for argument, attr in ("weight_attr", weight_attr), ("bias_attr", bias_attr):
             if not callable(attr):
                 raise TypeError(f"Linear: {argument} must be an Initializer or a callable of a shape, got {attr!r}")
-        self._weights = Tensor((int(in_features), int(out_features)), dtype)
-        self._bias = Tensor((1, int(out_features)), dtype)
+        self._weights = Tensor((n_in, n_out), dtype)
+        self._bias = Tensor((1, n_out), dtype)
         gather(self.parameters())
         self.weights.data = weight_attr(self.weights.shape)
         self.bias.data = bias_attr(self.bias.shape)
@@ -99,18 +111,19 @@ class Linear(Layer):
     def bias(self) -> Tensor:
         return self._bias
 
-    @property
+    @_State
     def input(self) -> np.ndarray:
         program, row = self._last_run()
         return program.input_of(row)
 
-    def _op(self) -> Op:
+    def op(self) -> Op:
+        """The layer as an operation of a program."""
         n_in, n_out = self.weights.shape
         return Op(LINEAR, n_in, n_out, self.weights, self.bias)
 
     def forward(self, x: Any) -> np.ndarray:
         if self._alone is None:
-            self._alone = Program([self], [self._op()], self.weights.dtype)
+            self._alone = Program([self], [self.op()], self.weights.dtype)
         return self._alone.forward(x)
 
     def backward(self, gradient: Any) -> np.ndarray:
@@ -138,20 +151,17 @@ class ReLU(Layer):
     def __init__(self, name: str = "relu"):
         super().__init__(name)
 
-    @property
+    @_State
     def activated(self) -> np.ndarray:
         program, row = self._last_run()
         activated = program.output_of(row)
         return activated.reshape(self._shape) if program is self._alone else activated
 
-    def _op(self, n: int) -> Op:
-        return Op(RELU, n, n)
-
     def forward(self, x: Any) -> np.ndarray:
         x = real_array(x, f"the input of {self.name}")
         n, dtype = x.shape[-1] if x.ndim else 1, working_dtype(x)
         if self._alone is None or self._alone.n_in != n or self._alone.dtype != dtype:
-            self._alone = Program([self], [self._op(n)], dtype)
+            self._alone = Program([self], [Op(RELU, n, n)], dtype)
         self._shape = x.shape
         return self._alone.forward(x.reshape(-1, n) if n else x.reshape(0, 0)).reshape(x.shape)
 

@@ -54,10 +54,14 @@ class MSE:
         scale = 1 / pred.size if self.reduction == "mean" else 1.0
         flat = (gradient, pred, target) if pred.ndim == 2 else [a.reshape(1, -1) for a in (gradient, pred, target)]
         total = kernels().mse(*flat, scale)
-        self.pred, self.target, self._gradient = pred, target, gradient
+        self.remember(pred, target, gradient)
         if self.reduction == "none":
             return 0.5 * np.square(pred - target)
         return total * scale
+
+    def remember(self, pred: np.ndarray, target: np.ndarray, gradient: np.ndarray) -> None:
+        """Keep these arrays, which nobody else writes, for `backward`."""
+        self.pred, self.target, self._gradient = pred, target, gradient
 
     def backward(self) -> np.ndarray:
         """The gradient of the last loss with respect to pred, in a new array."""

@@ -1,6 +1,5 @@
 """Optimizers: how gradients change parameters."""
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -8,18 +7,8 @@ import numpy as np
 
 from .arrays import aligned_zeros
 from .backend import kernels
+from .checks import check_rate
 from .tensor import Arena, Tensor
-
-
-def check_rate(owner: str, name: str, value: Any) -> float:
-    """`value` as a float. Raises TypeError for no number, ValueError where it is negative or not finite."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{owner}: {name} must be a number, got {value!r}") from None
-    if not (math.isfinite(number) and number >= 0):
-        raise ValueError(f"{owner}: {name} must be finite and not negative, got {value!r}")
-    return number
 
 
 class Optimizer:
@@ -153,7 +142,8 @@ class SGD(Optimizer):
         pairs = [pair for r in self._ranges for pair in zip(r.tensors, r.velocities, strict=True)]
         return {id(tensor): (tensor, velocity) for tensor, velocity in pairs}
 
-    def _current_ranges(self) -> list[Range]:
+    def ranges(self) -> list[Range]:
+        """Where the parameters are now, with their velocities."""
         if self.parameters != self._laid_out:
             self._lay_out()
         for r in self._ranges:
@@ -164,22 +154,22 @@ class SGD(Optimizer):
 
     @property
     def velocity(self) -> list[np.ndarray]:
-        self._current_ranges()
+        self.ranges()
         velocities = self._velocities()
         return [velocities[id(tensor)][1] for tensor in self.parameters]
 
     def step(self) -> None:
-        ranges = self._current_ranges()
+        ranges = self.ranges()
         update = kernels().momentum_update
         for r in ranges:
             r.arena.clear_stale()
             update(
                 r.data, r.velocity, r.grad,
-                self.learning_rate, self.momentum, self.weight_decay, self.decay_type == "l1",
+                float(self.learning_rate), float(self.momentum), float(self.weight_decay), self.decay_type == "l1",
             )  # fmt: skip
 
     def clear_grad(self) -> None:
-        for r in self._current_ranges():
+        for r in self.ranges():
             if r.whole_arena:
                 r.arena.stale = True
             else:

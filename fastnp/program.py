@@ -26,6 +26,15 @@ class Op(NamedTuple):
     bias: Tensor | None = None
 
 
+class Space(NamedTuple):
+    """A workspace for predictions, with the table that belongs to it."""
+
+    capacity: int
+    arena: Arena
+    table: np.ndarray
+    work: np.ndarray
+
+
 class Program:
     """A table of operations with its workspace. It holds the forward state of its layers.
 
@@ -46,18 +55,17 @@ class Program:
         self._state_is_here = False  # every layer's last forward was this program's
         self._capacity = -1
         self._batch = -1
+        self._spare: list[Space] = []
         gather(self._tensors)
         self._arena = self._tensors[0]._arena if self._tensors else Arena([], dtype)
 
     # --- layout ---
 
-    def _lay_out(self, capacity: int) -> None:
-        """Place the buffers for `capacity` rows, and allocate them where the number has changed."""
+    def table(self, capacity: int) -> tuple[np.ndarray, int]:
+        """The table of operations for `capacity` rows, and the size of the workspace it needs."""
         itemsize = self.dtype.itemsize
-        widths = [self.n_in] + [op.n_out for op in self._ops]
-        lds = [padded(n, itemsize) for n in widths]
-        scratch = max(lds) * (SCRATCH_ROW_BYTES // itemsize) if self._tensors else 0
-        offset = scratch
+        lds = [padded(n, itemsize) for n in [self.n_in] + [op.n_out for op in self._ops]]
+        offset = max(lds) * (SCRATCH_ROW_BYTES // itemsize) if self._tensors else 0
         places: list[tuple[int, int]] = []
         for i, ld in enumerate(lds):
             if i and self._ops[i - 1].code == layout.RELU:
@@ -72,15 +80,17 @@ class Program:
             if op.weights is not None and op.bias is not None:
                 table[i, layout.WEIGHT] = op.weights._offset
                 table[i, layout.BIAS] = op.bias._offset
-        if capacity != self._capacity:
-            self._work = aligned_zeros(offset, self.dtype)
-            self._capacity = capacity
-        self._table = table
+        return table, offset
+
+    def _reserve(self, batch: int) -> None:
+        """A workspace for this many rows, neither too small nor far too large."""
+        if batch > self._capacity or max(batch, 64) < self._capacity // 8:
+            self._table, size = self.table(batch)
+            self._work = aligned_zeros(size, self.dtype)
+            self._capacity = batch
 
     def _set_batch(self, batch: int) -> None:
-        """Make views for a batch of this size, in a workspace that is neither too small nor far too large."""
-        if batch > self._capacity or max(batch, 64) < self._capacity // 8:
-            self._lay_out(batch)
+        """Make views of the buffers for a batch of this size."""
         self._batch = batch
         first, last = self._table[0], self._table[-1]
         self._x = self._rows(first[layout.X], first[layout.LD_IN], self.n_in)
@@ -88,15 +98,25 @@ class Program:
         self._y = self._rows(last[layout.Y], last[layout.LD_OUT], self.n_out)
         self._dy = self._rows(last[layout.DY], last[layout.LD_OUT], self.n_out)
 
+    def is_all_of(self, arena: Arena) -> bool:
+        """Whether `arena` holds just the parameters of this program."""
+        return arena is self._arena and len(self._tensors) == len(arena._tensors)
+
+    def multiplications(self) -> int:
+        """How many numbers are multiplied with weights when one row passes forward."""
+        return sum(tensor.data.size for tensor in self._tensors)
+
     def _rows(self, offset: int, ld: int, n: int) -> np.ndarray:
         return self._work[offset : offset + self._batch * ld].reshape(self._batch, ld)[:, :n]
 
-    def _follow_tensors(self) -> None:
-        """The tensors have moved: bring them together again and point the table at their new places."""
+    def follow_tensors(self) -> None:
+        """If tensors have moved, bring them together again and point the table at their new places."""
+        if not self._arena.dead:
+            return
         gather(self._tensors)
         self._arena = self._tensors[0]._arena
         if self._capacity >= 0:
-            self._lay_out(self._capacity)
+            self._table, _ = self.table(self._capacity)
 
     def _claim_state(self) -> None:
         """From now on this program holds the forward state of its layers, and no other does."""
@@ -113,12 +133,10 @@ class Program:
 
     def forward(self, x: Any) -> np.ndarray:
         """The output (batch, n_out) for the input x (batch, n_in), in a new array."""
-        x = real_array(x, self._input_name)
-        if x.ndim != 2 or x.shape[1] != self.n_in:
-            self._refuse_input(x)
-        if self._arena.dead:
-            self._follow_tensors()
+        x = self._checked_input(x)
+        self.follow_tensors()
         if len(x) != self._batch:
+            self._reserve(len(x))
             self._set_batch(len(x))
         if not self._state_is_here:
             self._claim_state()
@@ -126,14 +144,40 @@ class Program:
         kernels().program_forward(self._work, self._arena.data, self._table, self._batch, 0, len(self._ops))
         return self._y.copy()
 
-    def _refuse_input(self, x: np.ndarray) -> None:
+    def _checked_input(self, x: Any) -> np.ndarray:
+        x = real_array(x, self._input_name)
+        if x.ndim == 2 and x.shape[1] == self.n_in:
+            return x
         what = f"Linear(in_features={self.n_in})" if self._tensors else f"ReLU of {self.n_in} features"
-        if x.ndim != 2:
-            hint = "; for one sample use x[np.newaxis, :], for one feature x[:, np.newaxis]" if x.ndim == 1 else ""
-            raise ValueError(
-                f"{what} got an input of shape {x.shape}; expected 2 dimensions, (batch, {self.n_in}){hint}"
-            )
-        raise ValueError(f"{what} got an input with {x.shape[1]} features")
+        if x.ndim == 2:
+            raise ValueError(f"{what} got an input with {x.shape[1]} features")
+        hint = "; for one sample use x[np.newaxis, :], for one feature x[:, np.newaxis]" if x.ndim == 1 else ""
+        raise ValueError(f"{what} got an input of shape {x.shape}; expected 2 dimensions, (batch, {self.n_in}){hint}")
+
+    def predict(self, x: Any) -> np.ndarray:
+        """As `forward`, but in a workspace of its own: no state changes, and threads may do it at once."""
+        x = self._checked_input(x)
+        self.follow_tensors()
+        space = self._borrow(len(x))
+        first, last = space.table[0], space.table[-1]
+        buffer = space.work[first[layout.X] :][: len(x) * first[layout.LD_IN]].reshape(len(x), -1)
+        output = space.work[last[layout.Y] :][: len(x) * last[layout.LD_OUT]].reshape(len(x), -1)
+        buffer[:, : self.n_in] = x
+        kernels().program_forward(space.work, space.arena.data, space.table, len(x), 0, len(self._ops))
+        result = output[:, : self.n_out].copy()
+        self._spare.append(space)
+        return result
+
+    def _borrow(self, rows: int) -> Space:
+        """A workspace that no other thread uses, neither too small nor far too large."""
+        try:
+            space = self._spare.pop()
+        except IndexError:
+            space = None
+        if space is None or space.arena is not self._arena or not rows <= space.capacity <= max(64, 8 * rows):
+            table, size = self.table(rows)
+            space = Space(rows, self._arena, table, aligned_zeros(size, self.dtype))
+        return space
 
     def backward(self, gradient: Any) -> np.ndarray:
         """Add the parameters' gradients; the gradient (batch, n_in) of the input, in a new array."""
@@ -162,17 +206,47 @@ class Program:
             raise ValueError(
                 f"{self._names[last - 1]} got a gradient of shape {gradient.shape}; its last output had {dy.shape}"
             )
-        if self._arena.dead:
-            self._follow_tensors()
+        dy[...] = gradient
+        self.follow_tensors()
         arena, add_to = self._arena, True
         if arena.stale:
-            if last - first == len(self._ops) and len(self._tensors) == len(arena._tensors):
+            if last - first == len(self._ops) and self.is_all_of(arena):
                 add_to = arena.stale = False
             else:
                 arena.clear_stale()
-        dy[...] = gradient
         kernels().program_backward(self._work, arena.grad, arena.data, self._table, self._batch, first, last, add_to)
         return dx.copy()
+
+    # --- training by a kernel alone ---
+
+    def train(
+        self,
+        losses: np.ndarray,
+        velocity: np.ndarray,
+        x: np.ndarray,
+        y: np.ndarray,
+        batch_size: int,
+        rows: int,
+        stride: int,
+        rates: np.ndarray,
+        l1: bool,
+        mean: bool,
+    ) -> int:
+        """Run the kernel `train_batches` on staged rows; returns how many batches were trained on."""
+        self._reserve(min(batch_size, rows))
+        self._arena.stale = True
+        return kernels().train_batches(
+            losses, self._work, self._arena.data, velocity, self._table, x, y, batch_size, rows, stride, rates, l1, mean
+        )
+
+    def state_after_training(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Take up the forward state of the last batch, whose input was x; its output, and the gradient there."""
+        self._set_batch(len(x))
+        self._x[...] = x
+        self._claim_state()
+        return self._y.copy(), self._dy.copy()
+
+    # --- what layers show of their state ---
 
     def input_of(self, row: int) -> np.ndarray:
         """A copy of what the layer of a row was last given."""

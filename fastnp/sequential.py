@@ -1,9 +1,12 @@
 """Layers in a row."""
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
+from .arrays import real_array
+from .checks import check_integer
 from .kernels import RELU
 from .layers import Layer, Linear, ReLU
 from .program import Op, Program
@@ -39,6 +42,8 @@ class Sequential(Layer):
     def _append(self, layer: Layer) -> None:
         if not isinstance(layer, Layer):
             raise TypeError(f"Sequential takes Layer objects, got {layer!r} of type {type(layer).__name__}")
+        if any(inner is self for inner in _nested([layer])):
+            raise ValueError("a Sequential cannot contain itself")
         self._check_layers([*self.graphs, layer])
         self.graphs.append(layer)
 
@@ -46,12 +51,15 @@ class Sequential(Layer):
     def _check_layers(layers: list[Layer]) -> None:
         """Refuse a layer that stands twice, and neighbours whose widths do not fit."""
         width, before = None, ""
-        for i, layer in enumerate(layers):
-            if any(layer is other for other in layers[:i]):
+        seen: set[int] = set()
+        for layer in _nested(layers):
+            if id(layer) in seen:
                 raise ValueError(
                     f"the layer '{layer}' stands twice in this Sequential: a layer keeps the state of one place; "
                     "make a second one"
                 )
+            seen.add(id(layer))
+        for layer in layers:
             if isinstance(layer, Linear):
                 if width is not None and type(layer) is Linear and layer.weights.shape[0] != width:
                     raise ValueError(
@@ -77,35 +85,21 @@ class Sequential(Layer):
             raise ValueError("this Sequential has no layers; give it some, or add(layer)")
         self._check_layers(self.graphs)
         self._gather()
-        self._segments: list[Program | Layer] = []
+        segments: list[Program | Layer] = []
         run: list[Layer] = []
         for layer in [*self.graphs, None]:
-            if type(layer) is ReLU or (type(layer) is Linear and _dtype(run) in (None, layer.weights.dtype)):
+            dtype = _dtype(run)  # never compared with None: to NumPy, None means float64
+            if type(layer) is ReLU or (type(layer) is Linear and (dtype is None or dtype == layer.weights.dtype)):
                 run.append(layer)
                 continue
-            self._close(run)
+            segments.extend(_program(run))
             run = []
             if type(layer) is Linear:
                 run = [layer]
             elif layer is not None:
-                self._segments.append(layer)
+                segments.append(layer)
+        self._segments = segments
         self._lowered = list(self.graphs)
-
-    def _close(self, run: list[Layer]) -> None:
-        """Make a run of built-in layers a program; without a Linear it has no width, and stays as it is."""
-        dtype = _dtype(run)
-        if dtype is None:
-            self._segments.extend(run)
-            return
-        width = next(layer.weights.shape[0] for layer in run if isinstance(layer, Linear))
-        ops: list[Op] = []
-        for layer in run:
-            if isinstance(layer, Linear):
-                ops.append(layer._op())
-                width = layer.weights.shape[1]
-            else:
-                ops.append(Op(RELU, width, width))
-        self._segments.append(Program(run, ops, dtype))
 
     def forward(self, x: Any) -> np.ndarray:
         if self.graphs != self._lowered:
@@ -122,6 +116,37 @@ class Sequential(Layer):
             gradient = segment.backward(gradient)
         return gradient
 
+    def predict(self, X: Any, batch_size: int = 256) -> np.ndarray:
+        """The output for any number of rows, computed batch_size rows at a time.
+
+        Keeps no activations: a `backward` to come is not disturbed, and several threads may predict with
+        one model. Layers of your own run their `predict`, by default `forward`. A row's result does not
+        depend on the other rows (backend "numba").
+
+        Raises ValueError for a batch_size below 1 and, as `forward`, for what is no (rows, in_features).
+        """
+        check_integer("predict", "batch_size", batch_size, 1)
+        X = real_array(X, "X")
+        if self.graphs != self._lowered:
+            self._lower()
+        outputs = []
+        for start in range(0, max(len(X), 1) if X.ndim else 1, batch_size):
+            x = X[start : start + batch_size] if X.ndim else X
+            for segment in self._segments:
+                x = segment.predict(x)
+            outputs.append(x)
+        return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
+
+    def whole_program(self) -> Program | None:
+        """The program that runs all layers, or None where it takes more than one."""
+        if self.graphs != self._lowered:
+            self._lower()
+        (first, *more) = self._segments
+        if more or not isinstance(first, Program):
+            return None
+        first.follow_tensors()
+        return first
+
     def parameters(self) -> list[Tensor]:
         return [tensor for layer in self.graphs for tensor in layer.parameters()]
 
@@ -136,6 +161,30 @@ class Sequential(Layer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._gather()
+
+
+def _nested(layers: Iterable[Layer]) -> Iterator[Layer]:
+    """Layers, and those inside of Sequentials among them."""
+    for layer in layers:
+        yield layer
+        if isinstance(layer, Sequential):
+            yield from _nested(layer.graphs)
+
+
+def _program(run: list[Layer]) -> list[Program | Layer]:
+    """A run of built-in layers as one program; without a Linear it has no width, and stays as it is."""
+    dtype = _dtype(run)
+    if dtype is None:
+        return list(run)
+    width = next(layer.weights.shape[0] for layer in run if isinstance(layer, Linear))
+    ops: list[Op] = []
+    for layer in run:
+        if isinstance(layer, Linear):
+            ops.append(layer.op())
+            width = layer.weights.shape[1]
+        else:
+            ops.append(Op(RELU, width, width))
+    return [Program(run, ops, dtype)]
 
 
 def _dtype(run: list[Layer]) -> np.dtype | None:

@@ -12,6 +12,7 @@ Up to three rows are left over below the tiles of four. Forward has a tile of on
 of single samples; backward takes the tile of four for each, with a distance of 0 between its rows.
 """
 
+from . import momentum
 from ._jit import inlined, inner, kernel
 from .simd import (
     WIDE,
@@ -159,6 +160,42 @@ def backward_parameters(dw, db, dy, ldy, x, ldx, batch, n_in, n_out, add_to):
     j = _parameter_panels(zeros(dy, 4, 2), j, dw, db, dy, ldy, x, ldx, batch, n_in, n_out, add_to)
     if WIDE == 4:
         _parameter_panels(zeros(dy, 4, 1), j, dw, db, dy, ldy, x, ldx, batch, n_in, n_out, add_to)
+
+
+# --- dw and db, and at once the momentum update of w and b ---
+
+
+@inner
+def _update_panels(tile, j, w, b, vw, vb, dy, ldy, x, ldx, batch, n_in, n_out, rate, keep, decay, l1):
+    row = one_row(tile)
+    while ldy - j >= width(tile):
+        total = row
+        for i in range(batch):
+            total = add(total, load(row, at(dy, i * ldy + j), 0))
+        momentum.update(keep_columns(total, n_out - j), at(b, j), at(vb, j), 0, rate, keep, decay, l1)
+        k = 0
+        while k < n_in:
+            four = n_in - k >= 4  # else the same row four times
+            acc = keep_columns(product(tile, batch, at(x, k), four, ldx, at(dy, j), ldy), n_out - j)
+            kj = k * ldy + j
+            momentum.update(acc, at(w, kj), at(vw, kj), ldy * four, rate, keep, decay, l1)
+            k += 4 if four else 1
+        j += width(tile)
+    return j
+
+
+@inlined
+def backward_update(w, b, vw, vb, dy, ldy, x, ldx, batch, n_in, n_out, rate, keep, decay, l1):
+    """The momentum update of w and b with velocities vw and vb, by gradients that are never stored."""
+    j = 0
+    if WIDE == 4:
+        tile = zeros(dy, 4, 4)
+        j = _update_panels(tile, j, w, b, vw, vb, dy, ldy, x, ldx, batch, n_in, n_out, rate, keep, decay, l1)
+    tile = zeros(dy, 4, 2)
+    j = _update_panels(tile, j, w, b, vw, vb, dy, ldy, x, ldx, batch, n_in, n_out, rate, keep, decay, l1)
+    if WIDE == 4:
+        tile = zeros(dy, 4, 1)
+        _update_panels(tile, j, w, b, vw, vb, dy, ldy, x, ldx, batch, n_in, n_out, rate, keep, decay, l1)
 
 
 # --- the kernels ---

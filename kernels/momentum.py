@@ -5,20 +5,15 @@ from .simd import at, flush, fma, load, pointer, sign, splat, store, width, zero
 
 
 @inlined
-def update(p, v, g, size, learning_rate, momentum, weight_decay, l1):
-    """v = momentum·v + (g + decay), p −= learning_rate·v, over `size` numbers, a multiple of the padding."""
-    vector = zeros(p, 1, 1)
-    minus_rate = splat(vector, -learning_rate)
-    keep = splat(vector, momentum)
-    decay = splat(vector, weight_decay)
-    for i in range(0, size, width(vector)):
-        parameter = load(vector, at(p, i), 0)
-        gradient = load(vector, at(g, i), 0)
-        if weight_decay != 0:
-            gradient = fma(decay, sign(parameter) if l1 else parameter, gradient)
-        velocity = flush(fma(keep, load(vector, at(v, i), 0), gradient))
-        store(velocity, at(v, i), 0)
-        store(fma(minus_rate, velocity, parameter), at(p, i), 0)
+def update(gradient, p, v, ld, learning_rate, momentum, weight_decay, l1):
+    """Update the tile of parameters at p and of velocities at v, rows ld apart, by a tile of gradients."""
+    parameter = load(gradient, p, ld)
+    if weight_decay != 0:
+        decay = splat(gradient, weight_decay)
+        gradient = fma(decay, sign(parameter) if l1 else parameter, gradient)
+    velocity = flush(fma(splat(gradient, momentum), load(gradient, v, ld), gradient))
+    store(velocity, v, ld)
+    store(fma(splat(gradient, -learning_rate), velocity, parameter), p, ld)
 
 
 @kernel
@@ -29,7 +24,8 @@ def momentum_update(p, v, g, learning_rate, momentum, weight_decay, l1):
     padding. Velocities below the smallest normal number become 0: arithmetic on them is slow on many CPUs.
     """
     real = p.dtype.type
-    update(
-        pointer(p, 0), pointer(v, 0), pointer(g, 0), p.size,
-        real(learning_rate), real(momentum), real(weight_decay), l1,
-    )  # fmt: skip
+    rate, keep, decay = real(learning_rate), real(momentum), real(weight_decay)
+    p_, v_, g_ = pointer(p, 0), pointer(v, 0), pointer(g, 0)
+    vector = zeros(p_, 1, 1)
+    for i in range(0, p.size, width(vector)):
+        update(load(vector, at(g_, i), 0), at(p_, i), at(v_, i), 0, rate, keep, decay, l1)

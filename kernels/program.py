@@ -12,12 +12,18 @@ from .simd import at, pointer
 
 
 @inlined
-def forward(work, params, table, batch, first, last):
+def buffer(work, inputs, table, offset):
+    """Where the buffer at an offset of the workspace is: the first of the program is at `inputs`."""
+    return inputs if offset == table[0, X] else at(work, offset)
+
+
+@inlined
+def forward(work, inputs, params, table, batch, first, last):
     """Rows first … last − 1 of a table, forward. A ReLU behind a Linear is done in the same pass."""
     i = first
     while i < last:
         op = table[i]
-        y, x = at(work, op[Y]), at(work, op[X])
+        y, x = buffer(work, inputs, table, op[Y]), buffer(work, inputs, table, op[X])
         if op[OP] == LINEAR:
             fused = i + 1 < last and table[i + 1, OP] == RELU
             w, b = at(params, op[WEIGHT]), at(params, op[BIAS])
@@ -57,7 +63,7 @@ def program_forward(work, params, table, batch, first, last):
     work, params (size,) of one dtype; table (rows, COLUMNS) int64. The input stands at X of row `first`;
     the output is left at Y of row last − 1, and every layer's activations at its Y.
     """
-    forward(pointer(work, 0), pointer(params, 0), table, batch, first, last)
+    forward(pointer(work, 0), pointer(work, table[0, X]), pointer(params, 0), table, batch, first, last)
 
 
 @kernel

@@ -91,3 +91,26 @@ def program_backward(work, grads, params, table, batch, first, last, add_to):
             linear_backward_parameters(dw, db, dy, x, batch, n_in, n_out, add_to)
         elif op[OP] == RELU:
             relu_backward(dx, dy, y)
+
+
+def train_batches(losses, work, params, velocity, table, x, y, batch_size, rows, stride, rates, l1, mean):
+    first, last = table[0].tolist(), table[-1].tolist()
+    grads = np.zeros_like(params)
+    done = 0
+    for epoch in range(len(losses)):
+        for start in range(epoch * stride, epoch * stride + rows, batch_size):
+            batch = min(batch_size, epoch * stride + rows - start)
+            _rows(work, first[X], batch, first[LD_IN])[...] = x[start : start + batch]
+            program_forward(work, params, table, batch, 0, len(table))
+            pred = _rows(work, last[Y], batch, last[LD_OUT])[:, : last[N_OUT]]
+            dpred = _rows(work, last[DY], batch, last[LD_OUT])[:, : last[N_OUT]]
+            scale = 1 / dpred.size if mean else 1.0
+            loss = mse(dpred, pred, y[start : start + batch], scale) * scale
+            if not np.isfinite(loss):
+                losses[epoch] = loss
+                return done
+            losses[epoch] += loss
+            program_backward(work, grads, params, table, batch, 0, len(table), False)
+            momentum_update(params, velocity, grads, *rates.tolist(), l1)
+            done += 1
+    return done

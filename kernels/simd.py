@@ -284,6 +284,39 @@ def multiply(typingctx, a, b):
     return _elementwise(a, lambda builder, x, y: builder.fmul(x, y), b)
 
 
+@intrinsic
+def widen(typingctx, a):
+    """The numbers of a float32 tile as a float64 tile of as many lanes; a float64 tile as it is."""
+    if a.dtype == types.float64:
+        return a(a), lambda context, builder, signature, args: args[0]
+    wide = TileType(types.float64, a.rows, 2 * a.cols)
+
+    def codegen(context, builder, signature, args):
+        halves = []
+        for vector in _vectors(builder, a, args[0]):
+            for half in (range(wide.lanes), range(wide.lanes, a.lanes)):
+                order = ir.Constant(ir.VectorType(ir.IntType(32), wide.lanes), list(half))
+                part = builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), order)
+                halves.append(builder.fpext(part, _vector_type(wide)))
+        return _tile(context, builder, wide, halves)
+
+    return wide(a), codegen
+
+
+@intrinsic
+def total(typingctx, a):
+    """The sum of all numbers of a tile, in ascending order."""
+
+    def codegen(context, builder, signature, args):
+        result = ir.Constant(_element(a.dtype), 0.0)
+        for vector in _vectors(builder, a, args[0]):
+            for lane in range(a.lanes):
+                result = builder.fadd(result, builder.extract_element(vector, ir.Constant(ir.IntType(32), lane)))
+        return result
+
+    return a.dtype(a), codegen
+
+
 # --- selection ---
 
 

@@ -1,0 +1,145 @@
+"""Whole epochs of training in one kernel call, for models, losses, optimizers and data of fastnp's own."""
+
+import time
+from typing import Any
+
+import numpy as np
+
+from .arrays import aligned_zeros, take_rows
+from .data import ArrayDataset, BatchSampler, DataLoader
+from .errors import DivergedError
+from .kernels import padded
+from .losses import MSE
+from .optimizers import SGD, Range
+from .program import Program
+from .sequential import Sequential
+
+SECONDS_PER_CALL = 0.02  # how long a kernel may run before Python sees Ctrl-C and moves the progress bar
+STAGED_BYTES = 1 << 19  # rows are gathered in pieces of this size, or of one batch where that is larger
+SLOWEST = 1e9  # operations a second that are assumed until the first call has been timed
+
+
+def trainable(model: Any, loss_fn: Any, optimizer: Any, loader: Any) -> tuple[Program, Range] | None:
+    """The program and the range of parameters that a kernel can train alone, or None where the loop has to run.
+
+    One program must be the whole model, its arena what the optimizer updates, and no gradient left over.
+    Exact types only: a subclass may do otherwise.
+    """
+    if not (
+        type(model) is Sequential
+        and type(loss_fn) is MSE
+        and loss_fn.reduction != "none"
+        and type(optimizer) is SGD
+        and type(loader) is DataLoader
+        and type(loader.sampler) is BatchSampler
+        and type(loader.dataset) is ArrayDataset
+    ):
+        return None
+    program = model.whole_program()
+    X, Y = loader.dataset.X, loader.dataset.Y
+    if program is None or X.shape[1:] != (program.n_in,) or Y.shape[1:] != (program.n_out,):
+        return None
+    ranges = optimizer.ranges()
+    if len(ranges) != 1 or not ranges[0].whole_arena or not program.is_all_of(ranges[0].arena):
+        return None
+    if not ranges[0].arena.stale and ranges[0].grad.any():
+        return None
+    return program, ranges[0]
+
+
+class CompiledRun:
+    """Trains a program on an `ArrayDataset`: rows are staged in the order of their batches, then one call
+    trains on all of them. Epochs that are short are staged and trained on several at a time.
+    """
+
+    def __init__(self, program: Program, parameters: Range, loss_fn: MSE, optimizer: SGD, loader: DataLoader):
+        self.program, self.parameters = program, parameters
+        self._loss_fn, self._optimizer, self._sampler = loss_fn, optimizer, loader.sampler
+        self._X, self._Y = loader.dataset.X, loader.dataset.Y
+        self._batch_size = self._sampler.batch_size
+        self._rows = len(self._sampler.indices)
+        if self._sampler.drop_last:
+            self._rows -= self._rows % self._batch_size
+        self._batches = -(-self._rows // self._batch_size)
+        dtype, batch = program.dtype, min(self._batch_size, self._rows)
+        ld = padded(program.n_in, dtype.itemsize)
+        capacity = max(1, STAGED_BYTES // ((ld + program.n_out) * dtype.itemsize * batch)) * batch
+        self._x = aligned_zeros(capacity * ld, dtype).reshape(capacity, ld)
+        self._y = aligned_zeros(capacity * program.n_out, dtype).reshape(capacity, program.n_out)
+        self._seconds_per_row = 6 * program.multiplications() / SLOWEST
+
+    def epochs(self, epoch: int, most: int) -> tuple[list[float], DivergedError | None]:
+        """Train for one epoch or more, at most `most`, the first counted as `epoch`.
+
+        Returns the losses of those completed, each a mean over the batches, and the error that ended them.
+        """
+        piece = self._piece()
+        if self._rows > piece:
+            return self._long_epoch(epoch)
+        count = min(most, piece // self._rows if self._sampler.reshuffle else self._rows_per_call() // self._rows)
+        return self._short_epochs(epoch, max(1, count))
+
+    def _rows_per_call(self) -> int:
+        return int(SECONDS_PER_CALL / self._seconds_per_row)
+
+    def _piece(self) -> int:
+        """Rows to stage at once: whole batches, as many as there is room and time for, at least one."""
+        rows = min(len(self._x), self._rows_per_call())
+        return max(rows - rows % self._batch_size, min(self._batch_size, self._rows))
+
+    def _short_epochs(self, epoch: int, count: int) -> tuple[list[float], DivergedError | None]:
+        """`count` epochs in one call. Without reshuffling all take the same rows."""
+        sampler = self._sampler
+        before = sampler.state() if sampler.reshuffle and count > 1 else None
+        stride = self._rows if sampler.reshuffle else 0
+        for e in range(count if sampler.reshuffle else 1):
+            self._stage(sampler.next_order()[: self._rows], e * self._rows)
+        losses = np.zeros(count)
+        done = self._train(losses, self._rows, stride)
+        finished, batch = divmod(done, self._batches)
+        means = (losses[:finished] / self._batches).tolist()
+        if finished == count:
+            return means, None
+        if before is not None:  # the generator shall stand where the loop would have left it
+            sampler.restore(before)
+            for _ in range(finished + 1):
+                sampler.next_order()
+        return means, DivergedError(epoch + finished, batch, float(losses[finished]))
+
+    def _long_epoch(self, epoch: int) -> tuple[list[float], DivergedError | None]:
+        """One epoch, piece by piece."""
+        order = self._sampler.next_order()
+        losses = np.zeros(1)
+        start = 0
+        while start < self._rows:
+            rows = min(self._piece(), self._rows - start)
+            self._stage(order[start : start + rows], 0)
+            done = self._train(losses, rows, 0)
+            if done < -(-rows // self._batch_size):
+                return [], DivergedError(epoch, start // self._batch_size + done, float(losses[0]))
+            start += rows
+        return [float(losses[0] / self._batches)], None
+
+    def _stage(self, order: np.ndarray, start: int) -> None:
+        """Gather the rows of `order`, converted, from row `start` on."""
+        stop = start + len(order)
+        self._x[start:stop, : self.program.n_in] = take_rows(self._X, order)
+        self._y[start:stop] = take_rows(self._Y, order)
+
+    def _train(self, losses: np.ndarray, rows: int, stride: int) -> int:
+        """One kernel call over the staged rows; leaves model and loss in the state that the loop would."""
+        optimizer, program, batch_size = self._optimizer, self.program, self._batch_size
+        rates = np.array([optimizer.learning_rate, optimizer.momentum, optimizer.weight_decay], np.float64)
+        l1, mean = optimizer.decay_type == "l1", self._loss_fn.reduction == "mean"
+        start = time.perf_counter()
+        done = program.train(
+            losses, self.parameters.velocity, self._x, self._y, batch_size, rows, stride, rates, l1, mean
+        )
+        self._seconds_per_row = max((time.perf_counter() - start) / (rows * len(losses)), 1e-12)
+        batches = -(-rows // batch_size)
+        epoch, batch = divmod(min(done, batches * len(losses) - 1), batches)
+        first = epoch * stride + batch * batch_size
+        last = min(first + batch_size, epoch * stride + rows)
+        pred, gradient = program.state_after_training(self._x[first:last, : program.n_in])
+        self._loss_fn.remember(pred, self._y[first:last].copy(), gradient)
+        return done

@@ -1,0 +1,22 @@
+"""Exceptions of fastnp's own."""
+
+from typing import Any
+
+
+class DivergedError(ArithmeticError):
+    """The loss of a batch is not finite; `epoch` and `batch`, counted from 0, say which, `loss` what it is.
+
+    The parameters are as they were before that batch's update.
+    """
+
+    def __init__(self, epoch: int, batch: int, loss: float):
+        super().__init__(
+            f"the training diverged: the loss is {loss} in epoch {epoch}, batch {batch}; the parameters are as "
+            "before this batch's update; try a smaller learning rate"
+        )
+        self.epoch = epoch
+        self.batch = batch
+        self.loss = loss
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.epoch, self.batch, self.loss)

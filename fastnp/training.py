@@ -1,0 +1,162 @@
+"""`fit`: a whole training run, with progress, validation, callbacks and a history."""
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from .checks import check_integer
+from .compiled import CompiledRun, trainable
+from .data import ArrayDataset, DataLoader
+from .errors import DivergedError
+from .history import History
+from .optimizers import Optimizer
+
+CHECKED_ROWS = 1 << 16  # numbers that are looked at together when data is checked
+
+
+def fit(
+    model: Any,
+    loss_fn: Any,
+    optimizer: Optimizer,
+    dataloader: Any,
+    epochs: int,
+    *,
+    progress: bool = True,
+    callback: Callable[[int, float], Any] | None = None,
+    validation: Any = None,
+    history: History | None = None,
+) -> History:
+    """Train `model` for `epochs` passes over `dataloader`, as this loop does, to the same bits:
+
+        for x, y in dataloader:
+            pred = model(x); loss = loss_fn(pred, y)
+            model.backward(loss_fn.backward()); optimizer.step(); optimizer.clear_grad()
+
+    Where model, loss and optimizer are fastnp's own (a `Sequential` of Linear and ReLU, MSE, SGD) and the
+    data is an `ArrayDataset` in a plain `DataLoader`, whole epochs run in one kernel call; else the loop runs.
+
+    Args:
+        progress: show a progress bar on stderr where that is a terminal.
+        callback: called with (epoch, loss) after every epoch, counted from 0. It may change
+            `optimizer.learning_rate`, and stop the training by returning True.
+        validation: (X, Y) or a loader, whose loss is taken after every epoch.
+        history: a `History` to append to; it keeps what it has when an exception ends the run.
+
+    Returns the history. Raises DivergedError, before the batch changes a parameter, when a loss is not
+    finite; before anything is changed, ValueError or TypeError for epochs below 0, a loader without batches,
+    a model without parameters or with none that the optimizer holds, and data that is not finite. Ctrl-C
+    leaves the model whole, as after the last completed update.
+    """
+    _check(model, optimizer, dataloader, epochs)
+    history = History() if history is None else history
+    validate = None if validation is None else _validation(model, loss_fn, validation)
+    at_once = epochs if callback is None and validate is None else 1
+    epoch = 0
+    with tqdm(total=epochs, unit=" epochs", disable=None if progress else True) as bar:
+        for losses in _epochs(model, loss_fn, optimizer, dataloader, epochs, at_once):
+            history.loss.extend(losses)
+            epoch += len(losses)
+            bar.set_postfix_str(f"loss {losses[-1]:.4g}", refresh=False)
+            bar.update(len(losses))
+            if validate is not None:
+                history.validation_loss.append(validate())
+            if callback is not None and callback(epoch - 1, losses[-1]) is True:
+                break
+    return history
+
+
+def _epochs(
+    model: Any, loss_fn: Any, optimizer: Any, dataloader: Any, epochs: int, at_once: int
+) -> Iterator[list[float]]:
+    """Train; give the mean losses of one epoch, or of up to `at_once`, as they are completed."""
+    run: CompiledRun | None = None
+    epoch = 0
+    while epoch < epochs:
+        # Asked anew each time: a callback may have changed anything.
+        found = trainable(model, loss_fn, optimizer, dataloader)
+        if found is None:
+            yield [_loop_epoch(model, loss_fn, optimizer, dataloader, epoch)]
+            epoch += 1
+            continue
+        if run is None or (run.program, run.parameters) != found:
+            run = CompiledRun(*found, loss_fn, optimizer, dataloader)
+        losses, error = run.epochs(epoch, min(at_once, epochs - epoch))
+        epoch += len(losses)
+        if losses:
+            yield losses
+        if error is not None:
+            raise error
+
+
+def _loop_epoch(model: Any, loss_fn: Any, optimizer: Any, dataloader: Any, epoch: int) -> float:
+    """One epoch of the loop as a user writes it; returns the mean loss over its batches."""
+    total, batches = 0.0, 0
+    for x, y in dataloader:
+        loss = float(np.mean(loss_fn(model(x), y)))
+        if not math.isfinite(loss):
+            raise DivergedError(epoch, batches, loss)
+        model.backward(loss_fn.backward())
+        optimizer.step()
+        optimizer.clear_grad()
+        total += loss
+        batches += 1
+    return total / batches
+
+
+def _validation(model: Any, loss_fn: Any, validation: Any) -> Callable[[], float]:
+    """A function that takes the loss over the validation data, leaving `loss_fn` as it is."""
+    predict = getattr(model, "predict", model)
+    loss_fn = copy.copy(loss_fn)
+    if isinstance(validation, tuple) and len(validation) != 2:
+        raise ValueError(f"fit: validation must be (X, Y) or a loader, got a tuple of {len(validation)}")
+    batches = [validation] if isinstance(validation, tuple) else validation
+
+    def validate() -> float:
+        return float(np.mean([float(np.mean(loss_fn(predict(x), y))) for x, y in batches]))
+
+    return validate
+
+
+def _check(model: Any, optimizer: Any, dataloader: Any, epochs: Any) -> None:
+    check_integer("fit", "epochs", epochs, 0)
+    for name, value, method in ("model", model, "backward"), ("optimizer", optimizer, "step"):
+        if not hasattr(value, method):
+            raise TypeError(f"fit: {name} must have {method}(), got {value!r}")
+    if not (hasattr(dataloader, "__iter__") and hasattr(dataloader, "__len__")):
+        raise TypeError(f"fit: dataloader must be a DataLoader, or iterable with a length, got {dataloader!r}")
+    if not len(dataloader):
+        raise ValueError("fit: the dataloader has no batches; with drop_last=True it needs at least batch_size rows")
+    parameters = model.parameters()
+    if not parameters:
+        raise ValueError("fit: the model has no parameters; there is nothing to train")
+    held = {id(tensor) for tensor in optimizer.parameters}
+    if not any(id(tensor) in held for tensor in parameters):
+        raise ValueError(
+            "fit: the optimizer holds none of the model's parameters, training would change nothing; "
+            "make it with parameters=model.parameters()"
+        )
+    if isinstance(dataloader, DataLoader) and isinstance(dataloader.dataset, ArrayDataset):
+        _check_finite("X", dataloader.dataset.X, parameters[0].dtype)
+        _check_finite("Y", dataloader.dataset.Y, parameters[0].dtype)
+
+
+def _check_finite(name: str, array: np.ndarray, dtype: np.dtype) -> None:
+    """Refuse data with NaN, infinity, or numbers that overflow the model's dtype."""
+    if array.dtype.kind != "f":
+        return
+    rows = max(1, CHECKED_ROWS // max(1, array[:1].size))
+    for start in range(0, len(array), rows):
+        piece = array[start : start + rows]
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(piece.astype(dtype, copy=False))
+        if not finite.all():
+            where = tuple(int(i) for i in np.argwhere(~finite)[0])
+            position = (start + where[0], *where[1:])
+            raise ValueError(
+                f"fit: {name}{list(position)} is {piece[where]}, not a finite {dtype}; "
+                "remove or replace such rows before training"
+            )
