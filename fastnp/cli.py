@@ -13,9 +13,21 @@ from typing import Any
 
 import click
 import numpy as np
-from tqdm import tqdm
 
-from . import MSE, SGD, ArrayDataset, Constant, DataLoader, HeNormal, Linear, Normal, ReLU, Sequential
+from . import (
+    MSE,
+    SGD,
+    ArrayDataset,
+    Constant,
+    DataLoader,
+    DivergedError,
+    HeNormal,
+    Linear,
+    Normal,
+    ReLU,
+    Sequential,
+    fit,
+)
 from . import __version__ as version
 from .backend import BACKENDS, get_backend, kernels, use_backend
 from .datasets import read_points, sin_curve, sin_data
@@ -38,28 +50,19 @@ def sin_network(init: str, dtype: str) -> Sequential:
     return model
 
 
-def train(model: Sequential, optimizer: SGD, loss_fn: MSE, loader: DataLoader, epochs: int) -> list[float]:
-    """Train, with a progress bar where stderr is a terminal; the loss of every epoch, a mean over its batches."""
-    losses = []
-    with tqdm(total=epochs, unit=" epochs", disable=None) as progress:
-        for _ in range(epochs):
-            total = 0.0
-            for x, y in loader:
-                pred = model(x)
-                total += loss_fn(pred, y)
-                model.backward(loss_fn.backward())
-                optimizer.step()
-                optimizer.clear_grad()
-            losses.append(total / len(loader))
-            progress.set_postfix_str(f"loss {losses[-1]:.4f}", refresh=False)
-            progress.update()
-    return losses
-
-
-def run_every_kernel(dtype: str) -> None:
-    """One step of a throwaway model, so that everything is compiled; draws no random number."""
+def compile_training(dtype: str) -> tuple[Sequential, SGD, MSE]:
+    """Run `fit` and `predict` on a throwaway model, so that their kernels are compiled; draws no random number."""
     model = Sequential(Linear(1, 1, weight_attr=Constant(), dtype=dtype), ReLU())
     optimizer, loss_fn = SGD(parameters=model.parameters()), MSE()
+    x = np.ones((1, 1))
+    fit(model, loss_fn, optimizer, DataLoader(ArrayDataset(x, x)), epochs=1, progress=False)
+    model.predict(x)
+    return model, optimizer, loss_fn
+
+
+def compile_everything(dtype: str) -> None:
+    """As `compile_training`, and the kernels of a loop written out."""
+    model, optimizer, loss_fn = compile_training(dtype)
     x = np.ones((1, 1))
     loss_fn(model(x), x)
     model.backward(loss_fn.backward())
@@ -151,14 +154,17 @@ def sin(
         optimizer = SGD(momentum=momentum, parameters=model.parameters(), learning_rate=learning_rate)
         loader = DataLoader(ArrayDataset(x, y), shuffle=True, batch_size=batch_size, drop_last=True)
 
-    with use_backend(backend), np.errstate(over="ignore", invalid="ignore"):  # the hint tells of a divergence
-        run_every_kernel(dtype)
+    with use_backend(backend), np.errstate(over="ignore", invalid="ignore"):  # DivergedError tells of these
+        compile_training(dtype)
         start = time.perf_counter()
-        losses = train(model, optimizer, MSE(), loader, epochs)
+        try:
+            losses = fit(model, MSE(), optimizer, loader, epochs).loss
+        except DivergedError as error:
+            click.echo(f"fastnp: {error}", err=True)
+            raise click.exceptions.Exit(1) from None
         seconds = time.perf_counter() - start
         grid = np.linspace(-np.pi, np.pi, 500)[:, np.newaxis]
-        fitted = np.concatenate([model(batch) for batch in np.split(grid, 5)])
-        truth = sin_curve(grid)
+        fitted, truth = model.predict(grid), sin_curve(grid)
         squared_error = np.mean((fitted - truth) ** 2)
         running = kernels().name
 
@@ -166,19 +172,17 @@ def sin(
     if losses:
         click.echo(f"training loss       {losses[-1]:.6f}  (mean over the batches of epoch {epochs})")
     click.echo(f"mean squared error  {squared_error:.6f}  (against 2 sin x, 500 points in [-pi, pi])")
-    click.echo(f"training            {seconds:.2f} s, {steps} steps, {steps / seconds:.0f} steps/s")
+    click.echo(f"training            {seconds:.3f} s, {steps} steps, {steps / seconds:.0f} steps/s")
     click.echo(f"backend             {running}, {dtype}")
     if plotting and plot:
         with _refused():
             plotting.draw_fit(x, y, grid, truth, fitted, losses).savefig(plot)
         click.echo(f"picture             {plot}")
     if losses and not losses[-1] < LEARNED:
-        click.echo(f"fastnp: {_hint(losses[-1], init)}", err=True)
+        click.echo(f"fastnp: {_hint(init)}", err=True)
 
 
-def _hint(loss: float, init: str) -> str:
-    if not np.isfinite(loss):
-        return "the training diverged; try a smaller --learning-rate"
+def _hint(init: str) -> str:
     hint = f"the curve is not learned (the loss is not below {LEARNED}): try "
     if init == "normal":
         return (
@@ -205,7 +209,7 @@ def warmup(clear: bool) -> None:
     start = time.perf_counter()
     with use_backend("numba"):
         for dtype in DTYPES:
-            run_every_kernel(dtype)
+            compile_everything(dtype)
     where = _jit.CACHE_FOLDER or f"nowhere: {_jit.cache_root()} cannot be written, every process compiles anew"
     click.echo(f"ready after {time.perf_counter() - start:.1f} s, kept in {where}")
 
@@ -222,11 +226,14 @@ def _stop(message: str, status: int) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command with `arguments`, by default those of the process.
 
-    What goes wrong is one line on stderr and exit status 2, Ctrl-C is 130.
+    What is wrong in the arguments is one line on stderr and exit status 2; a training that diverges is 1,
+    Ctrl-C is 130.
     """
     try:
-        cli.main(arguments, prog_name="fastnp", standalone_mode=False)
+        status = cli.main(arguments, prog_name="fastnp", standalone_mode=False)
     except click.ClickException as error:
         _stop(f"error: {error.format_message()}", 2)
     except click.Abort:
         _stop("stopped", 130)
+    else:
+        sys.exit(status or 0)

@@ -7,7 +7,8 @@ All three products are one loop (`product`) over tiles of four rows by up to `WI
     parameters   dw = xᵀ · dy         the numbers of x are read down its columns, over the batch
 
 A *panel* is a strip of columns as wide as one tile. The `_panels` functions fill as many panels as there
-is room for, starting at column j, and return the column where they stopped; narrower tiles do the rest.
+is room for, starting at column j, and return the column where they stopped; a tile one vector wide does
+the rest (one of two vectors between them was no faster, and took a second more to compile).
 Up to three rows are left over below the tiles of four. Forward has a tile of one row for them, for the sake
 of single samples; backward takes the tile of four for each, with a distance of 0 between its rows.
 """
@@ -65,12 +66,8 @@ def _forward_panels(tile, j, y, ldy, x, ldx, w, b, batch, n_in, relu):
 @inlined
 def forward(y, ldy, x, ldx, w, b, batch, n_in, relu):
     """y = x·w + b, or its positive part. Rows of y and w are ldy apart, rows of x ldx."""
-    j = 0
-    if WIDE == 4:
-        j = _forward_panels(zeros(y, 4, 4), j, y, ldy, x, ldx, w, b, batch, n_in, relu)
-    j = _forward_panels(zeros(y, 4, 2), j, y, ldy, x, ldx, w, b, batch, n_in, relu)
-    if WIDE == 4:
-        _forward_panels(zeros(y, 4, 1), j, y, ldy, x, ldx, w, b, batch, n_in, relu)
+    j = _forward_panels(zeros(y, 4, WIDE), 0, y, ldy, x, ldx, w, b, batch, n_in, relu)
+    _forward_panels(zeros(y, 4, 1), j, y, ldy, x, ldx, w, b, batch, n_in, relu)
 
 
 # --- dx = dy·wᵀ ---
@@ -113,12 +110,8 @@ def _input_panels(tile, j, dx, ldx, dy, ldy, w, scratch, x, batch, n_in, n_out, 
 @inlined
 def backward_input(dx, ldx, dy, ldy, w, scratch, x, batch, n_in, n_out, relu_input):
     """dx = dy·wᵀ; where `relu_input`, only where x > 0. Rows of dx and x are ldx apart, of dy and w ldy."""
-    j = 0
-    if WIDE == 4:
-        j = _input_panels(zeros(dx, 4, 4), j, dx, ldx, dy, ldy, w, scratch, x, batch, n_in, n_out, relu_input)
-    j = _input_panels(zeros(dx, 4, 2), j, dx, ldx, dy, ldy, w, scratch, x, batch, n_in, n_out, relu_input)
-    if WIDE == 4:
-        _input_panels(zeros(dx, 4, 1), j, dx, ldx, dy, ldy, w, scratch, x, batch, n_in, n_out, relu_input)
+    j = _input_panels(zeros(dx, 4, WIDE), 0, dx, ldx, dy, ldy, w, scratch, x, batch, n_in, n_out, relu_input)
+    _input_panels(zeros(dx, 4, 1), j, dx, ldx, dy, ldy, w, scratch, x, batch, n_in, n_out, relu_input)
 
 
 # --- dw = xᵀ·dy, db = Σ dy ---
@@ -154,12 +147,8 @@ def _parameter_panels(tile, j, dw, db, dy, ldy, x, ldx, batch, n_in, n_out, add_
 @inlined
 def backward_parameters(dw, db, dy, ldy, x, ldx, batch, n_in, n_out, add_to):
     """dw = xᵀ·dy and db = Σ dy over the batch, stored or added. Rows of dw and dy are ldy apart, of x ldx."""
-    j = 0
-    if WIDE == 4:
-        j = _parameter_panels(zeros(dy, 4, 4), j, dw, db, dy, ldy, x, ldx, batch, n_in, n_out, add_to)
-    j = _parameter_panels(zeros(dy, 4, 2), j, dw, db, dy, ldy, x, ldx, batch, n_in, n_out, add_to)
-    if WIDE == 4:
-        _parameter_panels(zeros(dy, 4, 1), j, dw, db, dy, ldy, x, ldx, batch, n_in, n_out, add_to)
+    j = _parameter_panels(zeros(dy, 4, WIDE), 0, dw, db, dy, ldy, x, ldx, batch, n_in, n_out, add_to)
+    _parameter_panels(zeros(dy, 4, 1), j, dw, db, dy, ldy, x, ldx, batch, n_in, n_out, add_to)
 
 
 # --- dw and db, and at once the momentum update of w and b ---
@@ -187,15 +176,9 @@ def _update_panels(tile, j, w, b, vw, vb, dy, ldy, x, ldx, batch, n_in, n_out, r
 @inlined
 def backward_update(w, b, vw, vb, dy, ldy, x, ldx, batch, n_in, n_out, rate, keep, decay, l1):
     """The momentum update of w and b with velocities vw and vb, by gradients that are never stored."""
-    j = 0
-    if WIDE == 4:
-        tile = zeros(dy, 4, 4)
-        j = _update_panels(tile, j, w, b, vw, vb, dy, ldy, x, ldx, batch, n_in, n_out, rate, keep, decay, l1)
-    tile = zeros(dy, 4, 2)
-    j = _update_panels(tile, j, w, b, vw, vb, dy, ldy, x, ldx, batch, n_in, n_out, rate, keep, decay, l1)
-    if WIDE == 4:
-        tile = zeros(dy, 4, 1)
-        _update_panels(tile, j, w, b, vw, vb, dy, ldy, x, ldx, batch, n_in, n_out, rate, keep, decay, l1)
+    wide, narrow = zeros(dy, 4, WIDE), zeros(dy, 4, 1)
+    j = _update_panels(wide, 0, w, b, vw, vb, dy, ldy, x, ldx, batch, n_in, n_out, rate, keep, decay, l1)
+    _update_panels(narrow, j, w, b, vw, vb, dy, ldy, x, ldx, batch, n_in, n_out, rate, keep, decay, l1)
 
 
 # --- the kernels ---
