@@ -1,13 +1,17 @@
 """The NumPy twin of every kernel: same names, same signatures, the textbook's formulas.
 
-The twins are what the compiled kernels are checked against, and what runs where there is no Numba.
+The twins are what the compiled kernels are checked against, and what runs where there is no Numba. Like
+compiled kernels they compute with infinity and NaN without a warning.
 """
 
 import numpy as np
 
 from . import BIAS, DX, DY, LD_IN, LD_OUT, LINEAR, N_IN, N_OUT, OP, RELU, SCRATCH, WEIGHT, X, Y
 
+silent = np.errstate(over="ignore", invalid="ignore")
 
+
+@silent
 def linear_forward(y, x, w, b, batch, n_in, relu):
     out = y[:batch]
     np.dot(x[:batch, :n_in], w, out=out)
@@ -16,6 +20,7 @@ def linear_forward(y, x, w, b, batch, n_in, relu):
         relu_forward(out, out)
 
 
+@silent
 def linear_backward_input(dx, dy, w, scratch, x, batch, n_in, n_out, relu_input):
     out = dx[:batch]
     out[:, :n_in] = np.dot(dy[:batch, :n_out], w[:, :n_out].T)
@@ -24,6 +29,7 @@ def linear_backward_input(dx, dy, w, scratch, x, batch, n_in, n_out, relu_input)
         relu_backward(out, out, x[:batch])
 
 
+@silent
 def linear_backward_parameters(dw, db, dy, x, batch, n_in, n_out, add_to):
     dw, db, dy = dw[:, :n_out], db[:, :n_out], dy[:batch, :n_out]
     if add_to:
@@ -34,14 +40,17 @@ def linear_backward_parameters(dw, db, dy, x, batch, n_in, n_out, add_to):
         np.sum(dy, axis=0, keepdims=True, out=db)
 
 
+@silent
 def relu_forward(y, x):
     np.copyto(y, np.where(x <= 0, 0, x))
 
 
+@silent
 def relu_backward(dx, dy, y):
     np.copyto(dx, np.where(y > 0, dy, 0))
 
 
+@silent
 def mse(dpred, pred, target, scale):
     np.subtract(pred, target, out=dpred)
     squares = np.square(dpred, dtype=np.float64)
@@ -49,10 +58,11 @@ def mse(dpred, pred, target, scale):
     return 0.5 * float(np.sum(squares))
 
 
+@silent
 def momentum_update(p, v, g, learning_rate, momentum, weight_decay, l1):
     real = p.dtype.type
     v *= real(momentum)
-    if weight_decay != 0:
+    if real(weight_decay) != 0:
         v += g + real(weight_decay) * (np.sign(p) if l1 else p)
     else:
         v += g
@@ -64,6 +74,7 @@ def _rows(flat, offset, batch, ld):
     return flat[offset : offset + batch * ld].reshape(batch, ld)
 
 
+@silent
 def program_forward(work, params, table, batch, first, last):
     for op in table[first:last].tolist():
         y = _rows(work, op[Y], batch, op[LD_OUT])
@@ -76,6 +87,7 @@ def program_forward(work, params, table, batch, first, last):
             relu_forward(y, x)
 
 
+@silent
 def program_backward(work, grads, params, table, batch, first, last, add_to):
     for op in table[first:last][::-1].tolist():
         n_in, n_out, ld_in, ld_out = op[N_IN], op[N_OUT], op[LD_IN], op[LD_OUT]
@@ -93,6 +105,7 @@ def program_backward(work, grads, params, table, batch, first, last, add_to):
             relu_backward(dx, dy, y)
 
 
+@silent
 def train_batches(losses, work, params, velocity, table, x, y, batch_size, rows, stride, rates, l1, mean):
     first, last = table[0].tolist(), table[-1].tolist()
     grads = np.zeros_like(params)

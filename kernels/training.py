@@ -28,7 +28,10 @@ from .simd import at, pointer
 
 @inlined
 def backward_update(work, inputs, params, velocity, table, batch, rate, keep, decay, l1):
-    """All rows of a table backward, updating the parameters of each as soon as they are no longer needed."""
+    """All rows of a table backward, updating the parameters of each as soon as they are no longer needed.
+
+    One of the rows is a LINEAR.
+    """
     lowest = 0  # below the first LINEAR nothing has parameters
     while table[lowest, OP] != LINEAR:
         lowest += 1
@@ -61,8 +64,8 @@ def train_batches(losses, work, params, velocity, table, x, y, batch_size, rows,
     batches of batch_size; the last may be shorter. The gradient is that of the half squared error, its
     mean where `mean`, else its sum. rates (3,), double: learning rate, momentum, weight decay; l1 and the
     update as for `momentum_update`. work, params, velocity, table as for `program_backward`, which this
-    equals bit for bit. A loss that is not finite ends the call before that batch changes a parameter,
-    and stands in losses.
+    equals bit for bit. Where the program starts with a RELU, x is overwritten by its positive part. A loss
+    that is not finite ends the call before that batch changes a parameter, and stands in losses.
     """
     real = params.dtype.type
     rate, keep, decay = real(rates[0]), real(rates[1]), real(rates[2])

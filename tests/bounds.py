@@ -1,0 +1,125 @@
+"""How far from the exact result a kernel may be: bounds that follow from the arithmetic.
+
+u is the unit roundoff, m the number of terms summed, G = |A||B| (+ |start|), R the result computed in the
+next higher precision from the same inputs.
+
+hard bound   |C − R| ≤ γ_m·G + m·tiny, γ_m = m·u / (1 − m·u): any order of summation, fused or not
+             (N. J. Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 3.1)
+sentinel     min(m, 6√m)·u·G + m·tiny: what a healthy kernel meets in practice
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+HIGHER = {np.dtype(np.float32): np.float64, np.dtype(np.float64): np.longdouble}
+
+# The worst error seen for each bound, as a fraction of it.
+WORST: dict[str, float] = {}
+
+
+class Exact(NamedTuple):
+    """A sum of products in higher precision."""
+
+    value: np.ndarray  # R
+    magnitude: np.ndarray  # G
+    terms: int  # m
+    dtype: np.dtype  # of the kernel
+
+
+def unit_roundoff(dtype: Any) -> float:
+    return float(np.finfo(dtype).eps) / 2
+
+
+def product(a: np.ndarray, b: np.ndarray, start: np.ndarray | None = None) -> Exact:
+    """a·b (+ start, broadcast)."""
+    high = HIGHER[a.dtype]
+    value = np.dot(a.astype(high), b.astype(high))
+    magnitude = np.dot(np.abs(a).astype(high), np.abs(b).astype(high))
+    if start is not None:
+        value = value + start.astype(high)
+        magnitude = magnitude + np.abs(start).astype(high)
+    return Exact(value, magnitude, a.shape[1] + (start is not None), a.dtype)
+
+
+def positive_part(exact: Exact) -> Exact:
+    """Behind a ReLU; the bounds hold as they are, for it brings no two numbers further apart."""
+    return exact._replace(value=np.maximum(exact.value, 0))
+
+
+def _floor(exact: Exact) -> float:
+    return max(exact.terms, 1) * float(np.finfo(exact.dtype).tiny)
+
+
+def hard_bound(exact: Exact) -> np.ndarray:
+    mu = exact.terms * unit_roundoff(exact.dtype)
+    if np.finfo(HIGHER[exact.dtype]).eps >= np.finfo(exact.dtype).eps:  # no long double here: R errs as C may
+        mu *= 2
+    return mu / (1 - mu) * exact.magnitude + _floor(exact)
+
+
+def sentinel(exact: Exact) -> np.ndarray:
+    m = exact.terms
+    return min(m, 6 * m**0.5) * unit_roundoff(exact.dtype) * exact.magnitude + _floor(exact)
+
+
+def fraction(name: str, error: np.ndarray, bound: np.ndarray) -> float:
+    """The largest |error| / bound; NaN where one is NaN."""
+    worst = float(np.max(np.abs(error) / bound, initial=0))
+    WORST[name] = max(WORST.get(name, 0), worst)
+    return worst
+
+
+def check(kernel: str, result: np.ndarray, exact: Exact) -> None:
+    """AssertionError where `result` breaks the hard bound or the sentinel."""
+    error = result - exact.value
+    assert fraction(f"{kernel} hard", error, hard_bound(exact)) <= 1
+    assert fraction(f"{kernel} sentinel", error, sentinel(exact)) <= 1
+
+
+def check_twins(kernel: str, result: np.ndarray, twin: np.ndarray, exact: Exact) -> None:
+    """AssertionError where two results are further apart than twice the hard bound."""
+    difference = result.astype(exact.value.dtype) - twin
+    assert fraction(f"{kernel} twins", difference, 2 * hard_bound(exact)) <= 1
+
+
+def check_update(
+    kernel: str,
+    new: tuple[np.ndarray, np.ndarray],
+    old: tuple[np.ndarray, np.ndarray],
+    g: np.ndarray,
+    learning_rate: float,
+    momentum: float,
+    weight_decay: float,
+    l1: bool,
+) -> None:
+    """AssertionError where a momentum update (p, v) → new breaks its rule.
+
+    Each multiply-add, fused or not, is within 2 ulp of its larger term; a velocity may lack a number
+    smaller than the smallest normal one. p is judged by the velocity that was stored.
+    """
+    dtype = g.dtype
+    high = HIGHER[dtype]
+
+    def ulp(*terms):
+        return np.spacing(np.max([np.abs(term).astype(dtype) for term in terms], axis=0)).astype(high)
+
+    rate, keep, decay = (high(dtype.type(value)) for value in (learning_rate, momentum, weight_decay))
+    (p, v), (new_p, new_v), g = (a.astype(high) for a in old), (a.astype(high) for a in new), g.astype(high)
+    bound = np.full(g.shape, np.finfo(dtype).tiny, high)
+    if weight_decay:
+        term = decay * (np.sign(p) if l1 else p)
+        bound += 2 * ulp(g, term)
+        g = g + term
+    bound += 2 * ulp(keep * v, g)
+    assert fraction(f"{kernel} velocity", new_v - (keep * v + g), bound) <= 1
+    assert fraction(f"{kernel} parameter", new_p - (p - rate * new_v), 2 * ulp(p, rate * new_v)) <= 1
+
+
+def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two arrays have the same bits, all NaNs counted as one."""
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    bits = f"u{a.dtype.itemsize}"
+    equal = np.ascontiguousarray(a).view(bits) == np.ascontiguousarray(b).view(bits)
+    return bool(np.all(equal | (np.isnan(a) & np.isnan(b))))

@@ -1,0 +1,154 @@
+"""The kernel cache, in processes of their own with a cache folder of their own."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastnp
+from fastnp import kernels as layout
+from fastnp.kernels import _jit
+
+# Small kernels compile in about a second.
+CALL = """
+import numpy as np
+from fastnp.kernels.relu import relu_forward, relu_backward
+x = np.linspace(-1, 1, 32, dtype=np.float32).reshape(2, 16)
+y = np.full_like(x, np.nan)
+relu_forward(y, x)
+assert np.array_equal(y, np.maximum(x, 0)), y
+relu_backward(y, x, y)
+assert np.array_equal(y, np.maximum(x, 0)), y
+"""
+
+
+def run(code, cache, path=Path(fastnp.__file__).parents[1], **environment):
+    """Run Python code in a new process; returns its stderr, and fails where it fails."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("FASTNP_")}
+    env.update(environment, NUMBA_CACHE_DIR=str(cache))
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(path), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    return done.stderr
+
+
+def files(cache):
+    """The files of a cache folder, with the time and size of each."""
+    return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in cache.rglob("*") if path.is_file()}
+
+
+def assert_announced_once(stderr):
+    (line,) = stderr.splitlines()
+    assert line.startswith("fastnp:")
+    assert "compil" in line
+
+
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory):
+    """A cache folder filled by one process, and what that process said."""
+    cache = tmp_path_factory.mktemp("cache")
+    code = f"""
+import numba
+assert numba.config.CACHE_DIR == {str(cache)!r}
+{CALL}
+assert numba.config.CACHE_DIR == {str(cache)!r}, "not restored"
+"""
+    return cache, run(code, cache)
+
+
+@pytest.fixture
+def cache(warm, tmp_path):
+    """A copy of the filled cache folder."""
+    return shutil.copytree(warm[0], tmp_path / "cache")
+
+
+def test_compiling_is_announced_once_and_kept_under_the_digest(warm):
+    cache, stderr = warm
+    assert_announced_once(stderr)
+    assert [path.name for path in cache.iterdir()] == [f"fastnp-{_jit.source_digest()}"]
+    names = sorted(path.name.split(".")[1].split("-")[0] + path.suffix for path in files(cache))
+    assert names == ["relu_backward.nbc", "relu_backward.nbi", "relu_forward.nbc", "relu_forward.nbi"]
+
+
+def test_the_next_process_compiles_nothing(cache):
+    before = files(cache)
+    assert run(CALL, cache) == ""
+    assert files(cache) == before
+
+
+@pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
+@pytest.mark.parametrize("damage", ["empty", "truncated", "garbage"])
+def test_a_damaged_cache_never_reaches_the_user(cache, suffix, damage):
+    damaged = [path for path in files(cache) if path.suffix == suffix]
+    assert damaged
+    for path in damaged:
+        content = path.read_bytes()
+        path.write_bytes(
+            {"empty": b"", "truncated": content[: len(content) // 2], "garbage": b"\x80garbage" * 99}[damage]
+        )
+    assert_announced_once(run(CALL, cache))
+    assert run(CALL, cache) == "", "the damaged files were not replaced"
+
+
+def test_without_a_writable_cache_kernels_work_uncached(tmp_path):
+    """A folder below a regular file cannot be made, not even by root."""
+    (tmp_path / "file").write_text("")
+    assert_announced_once(run(CALL, tmp_path / "file" / "cache"))
+    assert files(tmp_path).keys() == {tmp_path / "file"}
+
+
+def test_quiet_and_first_calls_from_several_threads(tmp_path):
+    code = """
+import threading
+import numpy as np
+from fastnp.kernels.mse import mse
+from fastnp.kernels.relu import relu_forward
+
+start, results = threading.Barrier(4), []
+
+def work(i):
+    x = np.full((2, 16), i - 1.5, np.float32)
+    y = np.empty_like(x)
+    start.wait()
+    relu_forward(y, x)
+    loss = mse(y.copy(), x, y, 1.0)
+    results.append((i, (y == max(i - 1.5, 0)).all() and loss == 16 * min(i - 1.5, 0) ** 2))
+
+threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert sorted(results) == [(i, True) for i in range(4)], results
+"""
+    assert run(code, tmp_path, FASTNP_QUIET="1") == ""
+    assert files(tmp_path)
+
+
+def test_an_edit_in_a_module_that_a_kernel_calls_is_noticed(tmp_path):
+    """Numba by itself looks at the file of the kernel alone."""
+    shutil.copytree(Path(layout.__file__).parent, tmp_path / "edited", ignore=shutil.ignore_patterns("__pycache__"))
+    code = """
+import numpy as np
+from edited.relu import relu_forward
+x = np.array([[-1, 2] * 8], np.float32)
+y = np.empty_like(x)
+relu_forward(y, x)
+assert y[0, :2].tolist() == [{}, {}], y
+"""
+    cache = tmp_path / "cache"
+    assert_announced_once(run(code.format(0, 2), cache, path=tmp_path))
+    assert [path.name for path in cache.iterdir()] == [f"fastnp-{_jit.source_digest()}"]
+
+    simd = tmp_path / "edited" / "simd.py"
+    source = simd.read_text(encoding="utf-8")
+    times = simd.stat()
+    assert source.count('builder.fcmp_ordered("<=", x, zero)') == 1
+    simd.write_text(source.replace('fcmp_ordered("<=", x, zero)', 'fcmp_ordered(">=", x, zero)'), encoding="utf-8")
+    os.utime(simd, ns=(times.st_atime_ns, times.st_mtime_ns))  # nor does it take a newer file
+    assert_announced_once(run(code.format(-1, 0), cache, path=tmp_path, PYTHONDONTWRITEBYTECODE="1"))
+    assert len(list(cache.iterdir())) == 2
