@@ -9,7 +9,8 @@ from .arrays import real_array, working_dtype
 from .checks import check_integer
 from .initializers import Constant, Normal
 from .kernels import LINEAR, RELU
-from .program import Op, Program
+from .lowering import Op
+from .program import Program
 from .tensor import Tensor, gather
 
 

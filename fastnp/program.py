@@ -9,21 +9,11 @@ import numpy as np
 from . import kernels as layout
 from .arrays import aligned_zeros, real_array
 from .backend import kernels
-from .kernels import SCRATCH_ROW_BYTES, padded
-from .tensor import Arena, Tensor, gather
+from .lowering import Op, lower
+from .tensor import Arena, gather
 
 if TYPE_CHECKING:
     from .layers import Layer
-
-
-class Op(NamedTuple):
-    """One layer as a program sees it."""
-
-    code: int  # LINEAR or RELU
-    n_in: int
-    n_out: int
-    weights: Tensor | None = None
-    bias: Tensor | None = None
 
 
 class Space(NamedTuple):
@@ -38,8 +28,7 @@ class Space(NamedTuple):
 class Program:
     """A table of operations with its workspace. It holds the forward state of its layers.
 
-    The workspace has, for every boundary between two operations, a padded buffer of activations and one of
-    their gradients, both for `capacity` rows, and scratch space in front. ReLU works in place.
+    The workspace has room for `_capacity` rows; `_batch` of them are in use, and views show these.
     """
 
     def __init__(self, layers: Sequence["Layer"], ops: Sequence[Op], dtype: np.dtype):
@@ -59,33 +48,12 @@ class Program:
         gather(self._tensors)
         self._arena = self._tensors[0]._arena if self._tensors else Arena([], dtype)
 
-    # --- layout ---
-
-    def table(self, capacity: int) -> tuple[np.ndarray, int]:
-        """The table of operations for `capacity` rows, and the size of the workspace it needs."""
-        itemsize = self.dtype.itemsize
-        lds = [padded(n, itemsize) for n in [self.n_in] + [op.n_out for op in self._ops]]
-        offset = max(lds) * (SCRATCH_ROW_BYTES // itemsize) if self._tensors else 0
-        places: list[tuple[int, int]] = []
-        for i, ld in enumerate(lds):
-            if i and self._ops[i - 1].code == layout.RELU:
-                places.append(places[-1])
-            else:
-                places.append((offset, offset + capacity * ld))
-                offset += 2 * capacity * ld
-        table = np.zeros((len(self._ops), layout.COLUMNS), np.int64)
-        for i, op in enumerate(self._ops):
-            (x, dx), (y, dy) = places[i : i + 2]
-            table[i, : layout.WEIGHT] = op.code, op.n_in, op.n_out, lds[i], lds[i + 1], x, y, dx, dy
-            if op.weights is not None and op.bias is not None:
-                table[i, layout.WEIGHT] = op.weights._offset
-                table[i, layout.BIAS] = op.bias._offset
-        return table, offset
+    # --- workspace ---
 
     def _reserve(self, batch: int) -> None:
         """A workspace for this many rows, neither too small nor far too large."""
         if batch > self._capacity or max(batch, 64) < self._capacity // 8:
-            self._table, size = self.table(batch)
+            self._table, size = lower(self._ops, batch, self.dtype)
             self._work = aligned_zeros(size, self.dtype)
             self._capacity = batch
 
@@ -107,7 +75,7 @@ class Program:
         return sum(tensor.data.size for tensor in self._tensors)
 
     def _rows(self, offset: int, ld: int, n: int) -> np.ndarray:
-        return self._work[offset : offset + self._batch * ld].reshape(self._batch, ld)[:, :n]
+        return _rows(self._work, offset, self._batch, ld)[:, :n]
 
     def follow_tensors(self) -> None:
         """If tensors have moved, bring them together again and point the table at their new places."""
@@ -116,7 +84,7 @@ class Program:
         gather(self._tensors)
         self._arena = self._tensors[0]._arena
         if self._capacity >= 0:
-            self._table, _ = self.table(self._capacity)
+            self._table, _ = lower(self._ops, self._capacity, self.dtype)
 
     def _claim_state(self) -> None:
         """From now on this program holds the forward state of its layers, and no other does."""
@@ -128,6 +96,15 @@ class Program:
                     before[0]._state_is_here = False
                 layer._run = (self, row)
         self._state_is_here = True
+
+    def _forget_state(self) -> None:
+        """What comes may be broken off: until the state is claimed again, no layer shall use it."""
+        for ref in self._layers:
+            layer = ref()
+            if layer is not None and layer._run is not None and layer._run[0] is self:
+                layer._run = None
+        self._state_is_here = False
+        self._batch = -1
 
     # --- running ---
 
@@ -158,13 +135,11 @@ class Program:
         """As `forward`, but in a workspace of its own: no state changes, and threads may do it at once."""
         x = self._checked_input(x)
         self.follow_tensors()
-        space = self._borrow(len(x))
+        n, space = len(x), self._borrow(len(x))
         first, last = space.table[0], space.table[-1]
-        buffer = space.work[first[layout.X] :][: len(x) * first[layout.LD_IN]].reshape(len(x), -1)
-        output = space.work[last[layout.Y] :][: len(x) * last[layout.LD_OUT]].reshape(len(x), -1)
-        buffer[:, : self.n_in] = x
-        kernels().program_forward(space.work, space.arena.data, space.table, len(x), 0, len(self._ops))
-        result = output[:, : self.n_out].copy()
+        _rows(space.work, first[layout.X], n, first[layout.LD_IN])[:, : self.n_in] = x
+        kernels().program_forward(space.work, space.arena.data, space.table, n, 0, len(self._ops))
+        result = _rows(space.work, last[layout.Y], n, last[layout.LD_OUT])[:, : self.n_out].copy()
         self._spare.append(space)
         return result
 
@@ -175,7 +150,7 @@ class Program:
         except IndexError:
             space = None
         if space is None or space.arena is not self._arena or not rows <= space.capacity <= max(64, 8 * rows):
-            table, size = self.table(rows)
+            table, size = lower(self._ops, rows, self.dtype)
             space = Space(rows, self._arena, table, aligned_zeros(size, self.dtype))
         return space
 
@@ -233,6 +208,7 @@ class Program:
         mean: bool,
     ) -> int:
         """Run the kernel `train_batches` on staged rows; returns how many batches were trained on."""
+        self._forget_state()
         self._reserve(min(batch_size, rows))
         self._arena.stale = True
         return kernels().train_batches(
@@ -257,3 +233,8 @@ class Program:
         """A copy of what the layer of a row last returned."""
         op = self._table[row]
         return self._rows(op[layout.Y], op[layout.LD_OUT], op[layout.N_OUT]).copy()
+
+
+def _rows(work: np.ndarray, offset: int, batch: int, ld: int) -> np.ndarray:
+    """A buffer of a workspace."""
+    return work[offset : offset + batch * ld].reshape(batch, ld)

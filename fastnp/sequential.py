@@ -9,7 +9,8 @@ from .arrays import real_array
 from .checks import check_integer
 from .kernels import RELU
 from .layers import Layer, Linear, ReLU
-from .program import Op, Program
+from .lowering import Op
+from .program import Program
 from .tensor import Tensor, gather
 
 

@@ -58,7 +58,8 @@ class Tensor:
 
     Both start as zeros. `data` and `grad` are live views of the model's storage: writing into them changes
     the model, assigning to them copies in. They go stale when the tensor's layer joins or extends a
-    `Sequential`; copy what you want to keep.
+    `Sequential`, and a view of `grad` also when gradients are cleared: read the attribute anew, and copy
+    what you want to keep.
 
     Raises TypeError for another dtype, ValueError for a negative size or, on assignment, another shape.
     """
