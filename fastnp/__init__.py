@@ -8,8 +8,10 @@ if not (Path(__file__).parent / "kernels").exists():
     __path__.append(str(Path(__file__).parents[1]))
 
 from .backend import get_backend, set_backend, use_backend
+from .cross_check import cross_check
 from .data import ArrayDataset, BatchSampler, DataLoader, Dataset
-from .errors import DivergedError
+from .errors import CheckFailed, DivergedError
+from .gradient_check import gradient_check
 from .history import History
 from .initializers import Constant, HeNormal, Initializer, Normal
 from .layers import Layer, Linear, ReLU
@@ -29,6 +31,7 @@ __all__ = [
     "SGD",
     "ArrayDataset",
     "BatchSampler",
+    "CheckFailed",
     "Constant",
     "DataLoader",
     "Dataset",
@@ -43,8 +46,10 @@ __all__ = [
     "ReLU",
     "Sequential",
     "Tensor",
+    "cross_check",
     "fit",
     "get_backend",
+    "gradient_check",
     "set_backend",
     "use_backend",
 ]

@@ -30,6 +30,7 @@ from . import (
 )
 from . import __version__ as version
 from .backend import BACKENDS, get_backend, kernels, use_backend
+from .cli_check import check
 from .datasets import read_points, sin_curve, sin_data
 
 INITIALIZERS = {"normal": Normal, "he": HeNormal}
@@ -212,6 +213,9 @@ def warmup(clear: bool) -> None:
             compile_everything(dtype)
     where = _jit.CACHE_FOLDER or f"nowhere: {_jit.cache_root()} cannot be written, every process compiles anew"
     click.echo(f"ready after {time.perf_counter() - start:.1f} s, kept in {where}")
+
+
+cli.add_command(check)
 
 
 def _is_folder(path: Path) -> bool:

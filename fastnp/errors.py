@@ -20,3 +20,7 @@ class DivergedError(ArithmeticError):
 
     def __reduce__(self) -> Any:
         return type(self), (self.epoch, self.batch, self.loss)
+
+
+class CheckFailed(AssertionError):
+    """A check of fastnp's found a number that is wrong; the message has the table of all that were checked."""

@@ -32,7 +32,8 @@ class Arena:
             offset += tensor._size
 
     def tensors(self) -> list["Tensor"]:
-        return [tensor for ref in self._tensors if (tensor := ref()) is not None]
+        """The tensors that are here now."""
+        return [tensor for ref in self._tensors if (tensor := ref()) is not None and tensor._arena is self]
 
     def clear_stale(self) -> None:
         """Write the zeros that `stale` stands for."""
@@ -44,7 +45,7 @@ class Arena:
 def gather(tensors: Iterable["Tensor"]) -> None:
     """Bring tensors of one dtype together in one arena, with all that share an arena with one of them."""
     arenas = {id(tensor._arena): tensor._arena for tensor in tensors}
-    if len(arenas) > 1:
+    if len(arenas) > 1 or any(arena.dead for arena in arenas.values()):
         everyone = [tensor for arena in arenas.values() for tensor in arena.tensors()]
         Arena(everyone, everyone[0].dtype)
 
@@ -135,6 +136,15 @@ class Tensor:
         """Set the gradient to zero."""
         if not self._arena.stale:
             self._grad[...] = 0
+
+    def convert(self, dtype: Any) -> None:
+        """Change the dtype, to float32 or float64, into storage of its own."""
+        data, grad = self.data.copy(), self.grad.copy()
+        self._arena.dead = True
+        del self._arena
+        self.dtype = check_dtype(dtype)
+        Arena([self], self.dtype)
+        self.data, self.grad = data, grad
 
     def __str__(self) -> str:
         return f"Tensor shape: {self.shape}, data: {self.data}"

@@ -1,0 +1,22 @@
+"""A copy of a model that computes in double precision."""
+
+import copy
+from typing import Any
+
+import numpy as np
+
+
+def in_double(model: Any) -> Any:
+    """A deep copy of `model` whose tensors are float64; gradients and values are taken along."""
+    double = copy.deepcopy(model)
+    for tensor in double.parameters():
+        tensor.convert(np.float64)
+    return double
+
+
+def layers_of(model: Any) -> list[Any]:
+    """The layers of a model in their order, those of nested `Sequential`s in place; a single layer is its own list."""
+    graphs = getattr(model, "graphs", None)
+    if graphs is None:
+        return [model]
+    return [layer for graph in graphs for layer in layers_of(graph)]

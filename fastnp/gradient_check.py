@@ -1,0 +1,172 @@
+"""`gradient_check`: are the gradients those of the function? By central differences in double precision."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .arrays import real_array
+from .double import in_double, layers_of
+from .errors import CheckFailed
+
+EPS = 1e-6
+TRIES = 20  # directions that are drawn before a function counts as not differentiable
+JITTER = 1e-2  # moves the inputs of a layer off kinks such as the zeros that a ReLU returned
+
+
+@dataclass
+class GradientRow:
+    """One directional derivative, the worst of those taken: what `backward` says, and the difference quotient."""
+
+    where: str
+    of: str
+    backward: float
+    difference: float
+    fraction: float  # of the tolerance
+
+    @property
+    def passed(self) -> bool:
+        return self.fraction <= 1
+
+
+@dataclass
+class GradientReport:
+    """What `gradient_check` found; prints as a table."""
+
+    rows: list[GradientRow] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        return all(row.passed for row in self.rows)
+
+    def __str__(self) -> str:
+        lines = [f"{'layer':28} {'gradient of':12} {'backward':>13} {'difference':>13} {'of tolerance':>13}"]
+        for row in self.rows:
+            verdict = "" if row.passed else "  WRONG"
+            lines.append(
+                f"{row.where:28} {row.of:12} {row.backward:13.6g} {row.difference:13.6g} {row.fraction:13.3g}{verdict}"
+            )
+        return "\n".join(lines)
+
+    def raise_if_failed(self) -> None:
+        """Raise CheckFailed with the table where a gradient is wrong."""
+        if not self.passed:
+            raise CheckFailed(f"gradients are wrong:\n{self}")
+
+
+def gradient_check(
+    model: Any,
+    loss_fn: Any,
+    x: Any,
+    target: Any,
+    *,
+    directions: int = 5,
+    rtol: float = 1e-3,
+    atol: float = 1e-5,
+    seed: int = 0,
+) -> GradientReport:
+    """Compare `backward` with central differences, for each layer by itself, for the loss, and for the whole.
+
+    A copy of the model in double precision is used; the model stays as it is. Along random directions u the
+    derivative ⟨gradient, u⟩ must equal (f(p + εu) − f(p − εu)) / 2ε with ε = 1e-6, within atol + rtol·|it|.
+    Layers are functions ⟨r, layer(x)⟩ for random r, of their input and of each of their tensors, so that an
+    error in a layer of yours shows there and not in the layers before it. Directions across a kink are drawn
+    again: there the two one-sided differences disagree.
+
+    Args:
+        x, target: a batch, as the model and the loss take it.
+        directions: how many to take for each tensor.
+        seed: of the random directions.
+
+    Returns a report: print it, or `raise_if_failed()`. Raises what the model raises.
+    """
+    rng = np.random.default_rng(seed)
+    double = in_double(model)
+    x = real_array(x, "x").astype(np.float64)
+    check = _Check(rng, directions, rtol, atol)
+    report = GradientReport()
+    data = x
+    for i, layer in enumerate(layers_of(double)):
+        output = layer.forward(data)
+        jittered = data + JITTER * rng.standard_normal(data.shape)
+        weights = rng.standard_normal(output.shape)
+
+        def value(point: np.ndarray, layer: Any = layer, weights: np.ndarray = weights) -> float:
+            return float(np.sum(weights * layer.forward(point)))
+
+        def gradient(point: np.ndarray, layer: Any = layer, weights: np.ndarray = weights) -> np.ndarray:
+            layer.forward(point)
+            return layer.backward(weights)
+
+        report.rows += check.function(f"{i} {layer.name}", value, gradient, jittered, layer.parameters())
+        data = layer.forward(data)
+
+    def loss(pred: np.ndarray) -> float:
+        return float(np.sum(loss_fn(pred, target)))
+
+    def loss_gradient(pred: np.ndarray) -> np.ndarray:
+        loss_fn(pred, target)
+        return loss_fn.backward()
+
+    report.rows += check.function("the loss", loss, loss_gradient, double.forward(x), [])
+
+    def whole_gradient(point: np.ndarray) -> np.ndarray:
+        return double.backward(loss_gradient(double.forward(point)))
+
+    report.rows += check.function(
+        "the whole model", lambda point: loss(double.forward(point)), whole_gradient, x, double.parameters()
+    )
+    return report
+
+
+class _Check:
+    """Directional derivatives of functions of an array and of tensors."""
+
+    def __init__(self, rng: np.random.Generator, directions: int, rtol: float, atol: float):
+        self.rng, self.directions, self.rtol, self.atol = rng, directions, rtol, atol
+
+    def function(
+        self,
+        where: str,
+        value: Callable[[np.ndarray], float],
+        gradient: Callable[[np.ndarray], np.ndarray],
+        point: np.ndarray,
+        tensors: list[Any],
+    ) -> list[GradientRow]:
+        """A row for the input of a function, and one for each of its tensors."""
+        for tensor in tensors:
+            tensor.clear_grad()
+        by_input = np.array(gradient(point))
+        rows = [self._worst(where, "input", by_input, lambda step: value(point + step))]
+        for i, tensor in enumerate(tensors):
+            start, analytic = tensor.data.copy(), tensor.grad.copy()
+
+            def moved(step: np.ndarray, tensor: Any = tensor, start: np.ndarray = start) -> float:
+                tensor.data = start + step
+                result = value(point)
+                tensor.data = start
+                return result
+
+            rows.append(self._worst(where, f"tensor {i}", analytic, moved))
+        return rows
+
+    def _worst(self, where: str, of: str, gradient: np.ndarray, value: Callable[[np.ndarray], float]) -> GradientRow:
+        rows = [self._direction(where, of, gradient, value) for _ in range(self.directions)]
+        return max(rows, key=lambda row: row.fraction)
+
+    def _direction(
+        self, where: str, of: str, gradient: np.ndarray, value: Callable[[np.ndarray], float]
+    ) -> GradientRow:
+        middle = value(np.zeros(gradient.shape))
+        for _ in range(TRIES):
+            direction = self.rng.standard_normal(gradient.shape)
+            above, below = value(EPS * direction), value(-EPS * direction)
+            difference = (above - below) / (2 * EPS)
+            backward = float(np.sum(gradient * direction))
+            tolerance = self.atol + self.rtol * abs(difference)
+            rounding = 8 * np.finfo(np.float64).eps * abs(middle) / EPS
+            if abs(above - 2 * middle + below) / EPS <= 0.1 * tolerance + rounding:
+                fraction = abs(backward - difference) / tolerance
+                return GradientRow(where, of, backward, difference, fraction if np.isfinite(fraction) else np.inf)
+        return GradientRow(where, of, backward, difference, np.inf)
