@@ -47,7 +47,7 @@ def _load(name: str) -> SimpleNamespace:
         try:
             modules = {module: importlib.import_module(f"fastnp.kernels.{module}") for module in _KERNELS}
         except ImportError as error:
-            print(f"fastnp: Numba cannot be imported ({error}); running on NumPy, more slowly.", file=sys.stderr)
+            print(f"fastnp: Numba cannot be used ({error}); running on NumPy, more slowly.", file=sys.stderr)
             _loaded[name] = kernels_of("numpy")
             return _loaded[name]
     else:

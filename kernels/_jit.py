@@ -17,6 +17,9 @@ from numba.core.caching import FunctionCache, NullCache
 
 OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False}
 
+if numba.config.DISABLE_JIT:  # the SIMD types exist only in compiled code
+    raise ImportError("NUMBA_DISABLE_JIT is set")
+
 _cache_dir_lock = threading.Lock()
 
 

@@ -1,0 +1,133 @@
+"""The compiled kernels, run by the Python interpreter: a stand-in for `fastnp.kernels.simd`.
+
+A pointer is a flat array with an offset and refuses to leave the array; a tile is a small NumPy array.
+Slow, but it shows which line runs, and where a kernel reads or writes outside of its arguments.
+"""
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+
+import fastnp.kernels
+from fastnp.backend import kernels_of
+
+MODULES = ("linear", "relu", "mse", "momentum", "program", "training")
+
+
+class OutsideError(IndexError):
+    """A kernel left the array that a pointer was made from."""
+
+
+class Pointer:
+    def __init__(self, flat, offset):
+        self.flat, self.offset = flat, offset
+
+    def numbers(self, count):
+        if not 0 <= self.offset <= self.offset + count <= self.flat.size:
+            raise OutsideError(f"numbers {self.offset} to {self.offset + count} of {self.flat.size}")
+        return self.flat[self.offset : self.offset + count]
+
+
+class Tile:
+    """rows × cols vectors, as an array of rows × (cols · lanes) numbers."""
+
+    def __init__(self, values, cols):
+        self.values, self.cols = values, cols
+
+
+def stand_in(vector_bytes, wide):
+    """A module with the names of `fastnp.kernels.simd`, for a CPU with vectors of so many bytes."""
+
+    def pointer(array, offset):
+        assert array.flags.c_contiguous
+        return Pointer(array.reshape(-1), int(offset))
+
+    def at(p, offset):
+        return Pointer(p.flat, p.offset + int(offset))
+
+    def read(p):
+        return p.numbers(1)[0]
+
+    def write(p, value):
+        p.numbers(1)[0] = value
+
+    def zeros(p, rows, cols):
+        return Tile(np.zeros((rows, cols * vector_bytes // p.flat.itemsize), p.flat.dtype), cols)
+
+    def one_row(tile):
+        return Tile(np.zeros_like(tile.values[:1]), tile.cols)
+
+    def width(tile):
+        return tile.values.shape[1]
+
+    def splat(like, value):
+        return Tile(np.full_like(like.values, value), like.cols)
+
+    def load(like, p, ld):
+        rows = [at(p, r * ld).numbers(width(like)) for r in range(len(like.values))]
+        return Tile(np.array(rows), like.cols)
+
+    def store(tile, p, ld):
+        for r, row in enumerate(tile.values):
+            at(p, r * ld).numbers(width(tile))[:] = row
+
+    def outer_fma(acc, a, a_row, b):
+        column = np.array([read(at(a, r * a_row)) for r in range(len(acc.values))])
+        return Tile(acc.values + np.outer(column, b.numbers(width(acc))), acc.cols)
+
+    def elementwise(function):
+        return lambda *tiles: Tile(function(*(tile.values for tile in tiles)), tiles[0].cols)
+
+    def flush(x):
+        return np.where(abs(x) < np.finfo(x.dtype).tiny, x.dtype.type(0), x)
+
+    def keep_columns(a, columns):
+        return Tile(np.where(np.arange(width(a)) < columns, a.values, a.values.dtype.type(0)), a.cols)
+
+    def transpose(like, dst, dst_ld, src, src_ld, src_rows):
+        lanes = width(like)
+        block = np.array([at(src, min(r, src_rows - 1) * src_ld).numbers(lanes) for r in range(lanes)])
+        for r in range(lanes):
+            at(dst, r * dst_ld).numbers(lanes)[:] = block[:, r]
+
+    module = ModuleType("simd")
+    vars(module).update(
+        VECTOR_BYTES=vector_bytes, WIDE=wide, pointer=pointer, at=at, read=read, write=write, zeros=zeros,
+        one_row=one_row, width=width, splat=splat, load=load, store=store, outer_fma=outer_fma,
+        fma=elementwise(lambda a, b, c: a * b + c), add=elementwise(np.add), subtract=elementwise(np.subtract),
+        multiply=elementwise(np.multiply), sign=elementwise(np.sign), flush=elementwise(flush),
+        positive_part=elementwise(lambda a: np.where(a <= 0, a.dtype.type(0), a)),
+        where_positive=elementwise(lambda a, b: np.where(a > 0, b, b.dtype.type(0))),
+        widen=lambda a: Tile(a.values.astype(np.float64), a.cols), total=lambda a: sum(a.values.ravel().tolist()),
+        keep_columns=keep_columns, transpose=transpose,
+    )  # fmt: skip
+    return module
+
+
+def interpreted_kernels(vector_bytes, wide):
+    """All kernels, as attributes, on the stand-in: the very source files, imported a second time."""
+    folder = Path(fastnp.kernels.__file__).parent
+    name = f"interpreted_{vector_bytes}"
+    spec = importlib.util.spec_from_file_location(
+        name, folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    package = importlib.util.module_from_spec(spec)
+    sys.modules[name] = package
+    spec.loader.exec_module(package)
+    jit = ModuleType("_jit")
+    jit.kernel = jit.inner = jit.inlined = lambda function: function
+    sys.modules[f"{name}._jit"] = package._jit = jit
+    sys.modules[f"{name}.simd"] = package.simd = stand_in(vector_bytes, wide)
+    modules = [
+        importlib.import_module(f"{name}.{part}")
+        for part in ("linear", "relu", "mse", "momentum", "program", "training")
+    ]
+    kernels = {}
+    for kernel in vars(kernels_of("numpy")):
+        if kernel != "name":
+            kernels[kernel] = next(getattr(module, kernel) for module in modules if hasattr(module, kernel))
+    return SimpleNamespace(**kernels)

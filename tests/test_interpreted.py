@@ -1,0 +1,47 @@
+"""The kernels' own source, interpreted with checked pointers, against their twins."""
+
+import bounds
+import numpy as np
+import pytest
+from cases import BUILDERS, CASES, NETWORKS, build
+from interpreted import OutsideError, interpreted_kernels
+
+from fastnp.backend import kernels_of
+
+TWINS = kernels_of("numpy")
+SMALL = [case for case in CASES if case.batch * case.n_in * case.n_out < 6000]
+SMALL_NETWORKS = [network for network in NETWORKS if network.name not in ("wide", "mixed")]
+OVERWRITTEN = ("scratch", "work", "x")  # space that a kernel may use as it likes
+
+
+@pytest.fixture(scope="module", params=[(64, 4), (32, 2)], ids=["avx512", "others"])
+def interpreted(request):
+    return interpreted_kernels(*request.param)
+
+
+def jobs():
+    for kernel in BUILDERS:
+        network = kernel.startswith(("program", "train"))
+        for case in SMALL_NETWORKS if network else SMALL:
+            if kernel != "train_batches" or case.trains:
+                yield pytest.param(kernel, case, id=f"{kernel}-{case}")
+
+
+@pytest.mark.parametrize(("kernel", "case"), list(jobs()))
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # pads of activations hold NaN
+def test_a_kernel_stays_in_its_arrays_and_agrees_with_its_twin(interpreted, kernel, case):
+    calls = build(kernel, case, np.float32), build(kernel, case, np.float32)
+    results = calls[0].run(interpreted), calls[1].run(TWINS)
+    assert np.allclose(*(np.float64(result or 0) for result in results), rtol=1e-5)
+    for name, array in calls[0].arguments.items():
+        if isinstance(array, np.ndarray) and name not in OVERWRITTEN:
+            twin = calls[1][name]
+            close = np.isclose(array, twin, rtol=2e-4, atol=2e-4, equal_nan=True)
+            assert close.all(), f"{name} differs at {np.argwhere(~close)[:5].tolist()}"
+
+
+def test_a_pointer_does_not_leave_its_array(interpreted):
+    x = np.zeros((2, 16), np.float32)
+    with pytest.raises(OutsideError):
+        interpreted.relu_forward(x[:1], x)
+    assert bounds.same_bits(x, np.zeros_like(x))
