@@ -51,20 +51,27 @@ class Program:
     # --- workspace ---
 
     def _reserve(self, batch: int) -> None:
-        """A workspace for this many rows, neither too small nor far too large."""
+        """A workspace for this many rows, neither too small nor far too large.
+
+        Memory may run out and Ctrl-C come between any two lines: table and workspace always fit together.
+        """
         if batch > self._capacity or max(batch, 64) < self._capacity // 8:
-            self._table, size = lower(self._ops, batch, self.dtype)
-            self._work = aligned_zeros(size, self.dtype)
+            table, size = lower(self._ops, batch, self.dtype)
+            work = aligned_zeros(size, self.dtype)
+            self._forget_state()
+            self._capacity = -1
+            self._table, self._work = table, work
             self._capacity = batch
 
     def _set_batch(self, batch: int) -> None:
         """Make views of the buffers for a batch of this size."""
+        self._batch = -1
+        first, last, work = self._table[0], self._table[-1], self._work
+        self._x = _rows(work, first[layout.X], batch, first[layout.LD_IN])[:, : self.n_in]
+        self._dx = _rows(work, first[layout.DX], batch, first[layout.LD_IN])[:, : self.n_in]
+        self._y = _rows(work, last[layout.Y], batch, last[layout.LD_OUT])[:, : self.n_out]
+        self._dy = _rows(work, last[layout.DY], batch, last[layout.LD_OUT])[:, : self.n_out]
         self._batch = batch
-        first, last = self._table[0], self._table[-1]
-        self._x = self._rows(first[layout.X], first[layout.LD_IN], self.n_in)
-        self._dx = self._rows(first[layout.DX], first[layout.LD_IN], self.n_in)
-        self._y = self._rows(last[layout.Y], last[layout.LD_OUT], self.n_out)
-        self._dy = self._rows(last[layout.DY], last[layout.LD_OUT], self.n_out)
 
     def is_all_of(self, arena: Arena) -> bool:
         """Whether `arena` holds just the parameters of this program."""
@@ -183,13 +190,14 @@ class Program:
             )
         dy[...] = gradient
         self.follow_tensors()
-        arena, add_to = self._arena, True
-        if arena.stale:
-            if last - first == len(self._ops) and self.is_all_of(arena):
-                add_to = arena.stale = False
-            else:
-                arena.clear_stale()
-        kernels().program_backward(self._work, arena.grad, arena.data, self._table, self._batch, first, last, add_to)
+        arena = self._arena
+        whole = last - first == len(self._ops) and self.is_all_of(arena)
+        if not whole:
+            arena.clear_stale()
+        kernels().program_backward(
+            self._work, arena.grad, arena.data, self._table, self._batch, first, last, not arena.stale
+        )
+        arena.stale = False
         return dx.copy()
 
     # --- training by a kernel alone ---

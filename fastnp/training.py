@@ -49,7 +49,8 @@ def fit(
     Returns the history. Raises DivergedError, before the batch changes a parameter, when a loss is not
     finite; before anything is changed, ValueError or TypeError for epochs below 0, a loader without batches,
     a model without parameters or with none that the optimizer holds, and data that is not finite. Ctrl-C
-    leaves the model whole, as after the last completed update.
+    leaves the model whole, as after the last completed update; in the loop, where an optimizer updates tensors
+    one after the other, it may come between two of them.
     """
     _check(model, optimizer, dataloader, epochs)
     history = History() if history is None else history
@@ -89,7 +90,10 @@ def _epochs(
         if losses:
             yield losses
         if error is not None:
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # it holds this frame, and with it the model
 
 
 def _loop_epoch(model: Any, loss_fn: Any, optimizer: Any, dataloader: Any, epoch: int) -> float:
@@ -99,9 +103,11 @@ def _loop_epoch(model: Any, loss_fn: Any, optimizer: Any, dataloader: Any, epoch
         loss = float(np.mean(loss_fn(model(x), y)))
         if not math.isfinite(loss):
             raise DivergedError(epoch, batches, loss)
-        model.backward(loss_fn.backward())
-        optimizer.step()
-        optimizer.clear_grad()
+        try:
+            model.backward(loss_fn.backward())
+            optimizer.step()
+        finally:  # also after Ctrl-C: the next batch shall not add to these
+            optimizer.clear_grad()
         total += loss
         batches += 1
     return total / batches
