@@ -1,0 +1,280 @@
+"""Memory stays flat: over steps, over models made and dropped, over errors; and no collector is needed for it."""
+
+import contextlib
+import copy
+import gc
+import pickle
+import tracemalloc
+import weakref
+
+import numpy as np
+import pytest
+
+import fastnp as nn
+
+RNG = np.random.default_rng(0)
+X, Y = RNG.normal(size=(40, 3)).astype(np.float32), RNG.normal(size=(40, 2)).astype(np.float32)
+
+# Not a byte should stay. Python's own caches and counters move by some kilobytes; anything kept for
+# each step, model or error is thousands of times as much.
+SLACK = 20_000
+
+
+@pytest.fixture(params=["numba", "numpy"])
+def backend(request):
+    with nn.use_backend(request.param):
+        yield request.param
+
+
+@contextlib.contextmanager
+def no_collector():
+    """The cyclic garbage collector does not run: only reference counts free anything."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+class Own(nn.Layer):
+    """Makes `fit` run the loop, and cuts the model into two programs."""
+
+    def forward(self, x):
+        return 2 * x
+
+    def backward(self, gradient):
+        return 2 * gradient
+
+
+def training(own=False, **loader):
+    init = nn.HeNormal(rng=np.random.default_rng(0))
+    model = nn.Sequential(nn.Linear(3, 16, weight_attr=init), nn.ReLU(), *[Own()] * own, nn.Linear(16, 2))
+    optimizer = nn.SGD(parameters=model.parameters(), learning_rate=0.001)
+    return model, nn.MSE(), optimizer, nn.DataLoader(nn.ArrayDataset(X, Y), **{"batch_size": 4} | loader)
+
+
+def steps(model, loss_fn, optimizer, loader, count):
+    while count > 0:
+        for x, y in loader:
+            loss_fn(model(x), y)
+            model.backward(loss_fn.backward())
+            optimizer.step()
+            optimizer.clear_grad()
+            count -= 1
+
+
+def grown(work, warm, count):
+    """The bytes that `count` times `work` leaves behind, without the collector, after `warm` times."""
+    with no_collector():
+        tracemalloc.start()
+        try:
+            work(warm)
+            before, _ = tracemalloc.get_traced_memory()
+            work(count)
+            return tracemalloc.get_traced_memory()[0] - before
+        finally:
+            tracemalloc.stop()
+
+
+def repeated(work):
+    """`work` as a function of how often."""
+
+    def run(count):
+        for _ in range(count):
+            work()
+
+    return run
+
+
+def test_a_leak_would_show():
+    """Of a float for each of 2,000 steps, or of cycles that wait for the collector."""
+    hoard = []
+    assert grown(lambda count: hoard.extend(map(float, range(count))), 10, 2000) > SLACK
+
+    def cycle():
+        knot = [bytes(200)]
+        knot.append(knot)
+
+    assert grown(repeated(cycle), 10, 200) > SLACK
+
+
+@pytest.mark.parametrize("options", [{}, {"reshuffle": True, "batch_size": 7}], ids=["", "reshuffle"])
+def test_a_hundred_thousand_steps_of_fit(options):
+    """In one history; the losses of the epochs are all that stays."""
+    parts = training(**options)
+    epochs = 100_000 // len(parts[3])
+
+    def work(count):
+        nn.fit(*parts, count, progress=False)
+
+    assert grown(work, 100, epochs) < SLACK
+
+
+def test_many_short_fits():
+    parts = training(reshuffle=True, rng=np.random.default_rng(0))
+    history = nn.History()
+
+    def work():
+        nn.fit(*parts, 2, progress=False, validation=(X, Y), callback=lambda epoch, loss: False, history=history)
+        history.loss.clear()
+        history.validation_loss.clear()
+
+    assert grown(repeated(work), 20, 500) < SLACK
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_twenty_thousand_steps_of_the_loop(own):
+    """With a short last batch, so that the workspace changes."""
+    parts = training(own, batch_size=7)
+    assert grown(lambda count: steps(*parts, count), 100, 20_000) < SLACK
+
+
+def test_batches_of_ever_other_sizes(backend):
+    """A workspace that has once been large is given back, and so are those of predictions."""
+    model, *_ = training()
+    rows = np.zeros((3000, 3), np.float32)
+
+    def work(count):
+        for i in range(count):
+            n = (i * 977) % 3000
+            model(rows[:n])
+            model.predict(rows[:n], batch_size=1 + n)
+        for n in 2999, 1:  # room for up to eight times as many rows may stay
+            model(rows[:n])
+            model.predict(rows[:n], batch_size=n)
+
+    assert grown(work, 20, 600) < SLACK
+
+
+def whole_life(own, reshuffle):
+    model, loss_fn, optimizer, loader = training(own, reshuffle=reshuffle, rng=np.random.default_rng(0))
+    steps(model, loss_fn, optimizer, loader, 2)
+    model.predict(X)
+    nn.fit(model, loss_fn, optimizer, loader, 2, progress=False)
+    model.graphs[0](X)
+    model.add(nn.Linear(2, 2))  # tensors move
+    steps(model, loss_fn, nn.SGD(parameters=model.parameters()), loader, 1)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_thousand_models_made_and_dropped(own, backend):
+    count = {"numba": 100 if own else 1000, "numpy": 30}[backend]
+    assert grown(repeated(lambda: whole_life(own, True)), 5, count) < SLACK
+
+
+def wrong_widths(model, *_):
+    model(X[:, :2])
+
+
+def wrong_rank(model, *_):
+    model.predict(X[0])
+
+
+def wrong_gradient(model, *_):
+    model(X)
+    model.backward(np.ones((3, 2)))
+
+
+def wrong_target(model, loss_fn, *_):
+    loss_fn(model(X), Y[:, :1])
+
+
+def wrong_assignment(model, *_):
+    model.parameters()[0].data = np.ones((7, 7))
+
+
+def diverged(model, loss_fn, optimizer, loader):
+    model.parameters()[0].data[:] = np.nan
+    nn.fit(model, loss_fn, optimizer, loader, 3, progress=False)
+
+
+def not_finite(model, loss_fn, optimizer, loader):
+    loader = nn.DataLoader(nn.ArrayDataset(np.full((40, 3), np.nan), Y), batch_size=4)
+    nn.fit(model, loss_fn, optimizer, loader, 3, progress=False)
+
+
+def broken_callback(model, loss_fn, optimizer, loader):
+    nn.fit(model, loss_fn, optimizer, loader, 3, progress=False, callback=lambda epoch, loss: [][epoch])
+
+
+ERRORS = {
+    wrong_widths: ValueError,
+    wrong_rank: ValueError,
+    wrong_gradient: ValueError,
+    wrong_target: ValueError,
+    wrong_assignment: ValueError,
+    diverged: nn.DivergedError,
+    not_finite: ValueError,
+    broken_callback: IndexError,
+}
+
+
+@pytest.mark.parametrize("fails", ERRORS, ids=lambda fails: fails.__name__)
+@pytest.mark.parametrize("anew", [False, True], ids=["one model", "models"])
+def test_errors_keep_nothing(fails, anew):
+    parts = training()
+    count = 200
+
+    def work():
+        try:
+            fails(*(training() if anew else parts))
+        except ERRORS[fails]:
+            return
+        pytest.fail("no error")
+
+    assert grown(repeated(work), 20, count) < 500 * count  # NumPy keeps some bytes; a model has 5,000
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("done", ["made", "forward", "loop", "fit", "predict", "moved", "layer", "diverged"])
+def test_a_dropped_model_is_freed_at_once(own, done, backend):
+    """Its tensors, and the arenas with all that is large, go with the last name for them."""
+    with no_collector():
+        model, loss_fn, optimizer, loader = training(own)
+        if done == "forward":
+            model(X)
+        elif done == "loop":
+            steps(model, loss_fn, optimizer, loader, 3)
+        elif done == "fit":
+            nn.fit(model, loss_fn, optimizer, loader, 3, progress=False)
+        elif done == "predict":
+            model.predict(X)
+        elif done == "moved":
+            model(X)
+            model.add(nn.Linear(2, 2))
+            model(X)
+            optimizer = nn.SGD(parameters=model.parameters())
+        elif done == "layer":
+            model(X)
+            model.graphs[0](X)
+            model.graphs[1](X)
+        elif done == "diverged":
+            try:
+                diverged(model, loss_fn, optimizer, loader)
+            except nn.DivergedError:
+                pass
+            else:
+                pytest.fail("no error")
+        tensors = [weakref.ref(tensor) for tensor in model.parameters()]
+        arenas = {id(tensor._arena): tensor._arena for tensor in model.parameters()}.values()
+        arrays = [weakref.ref(array) for arena in arenas for array in (arena.data, arena.grad)]
+        arrays += [weakref.ref(r.velocity) for r in optimizer.ranges()]
+        large = [weakref.ref(arena) for arena in arenas] + [weakref.ref(layer) for layer in model.graphs]
+        del arenas
+        watched = [weakref.ref(model), weakref.ref(optimizer), *tensors, *arrays, *large]
+        assert all(ref() is not None for ref in watched)
+        del model, optimizer
+        assert [ref() for ref in watched if ref() is not None] == []
+
+
+def test_a_dropped_copy_is_freed_at_once():
+    with no_collector():
+        parts = training()
+        steps(*parts, 3)
+        for clone in copy.deepcopy, lambda whole: pickle.loads(pickle.dumps(whole)):
+            model, loss_fn, optimizer, loader = clone(parts)
+            steps(model, loss_fn, optimizer, loader, 3)
+            refs = [weakref.ref(tensor) for tensor in model.parameters()] + [weakref.ref(optimizer)]
+            del model, loss_fn, optimizer, loader
+            assert [ref() for ref in refs if ref() is not None] == []
