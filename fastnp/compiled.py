@@ -8,6 +8,8 @@ import numpy as np
 from .arrays import aligned_zeros, take_rows
 from .data import ArrayDataset, BatchSampler, DataLoader
 from .errors import DivergedError
+from .history import History
+from .interrupts import held_back
 from .kernels import padded
 from .losses import MSE
 from .optimizers import SGD, Range
@@ -16,7 +18,8 @@ from .sequential import Sequential
 
 SECONDS_PER_CALL = 0.02  # how long a kernel may run before Python sees Ctrl-C and moves the progress bar
 STAGED_BYTES = 1 << 19  # rows are gathered in pieces of this size, or of one batch where that is larger
-SLOWEST = 1e9  # operations a second that are assumed until the first call has been timed
+SLOWEST = 1e9  # operations a second, and …
+SECONDS_PER_BATCH = 1e-4  # … more for each batch: assumed until the first call has been timed
 
 
 def trainable(model: Any, loss_fn: Any, optimizer: Any, loader: Any) -> tuple[Program, Range] | None:
@@ -66,18 +69,30 @@ class CompiledRun:
         capacity = max(1, STAGED_BYTES // ((ld + program.n_out) * dtype.itemsize * batch)) * batch
         self._x = aligned_zeros(capacity * ld, dtype).reshape(capacity, ld)
         self._y = aligned_zeros(capacity * program.n_out, dtype).reshape(capacity, program.n_out)
-        self._seconds_per_row = 6 * program.multiplications() / SLOWEST
+        self._seconds_per_row = 6 * program.multiplications() / SLOWEST + SECONDS_PER_BATCH / batch
+        self._made_for = self._what(program, parameters, loader)
 
-    def epochs(self, epoch: int, most: int) -> tuple[list[float], DivergedError | None]:
+    @staticmethod
+    def _what(program: Program, parameters: Range, loader: DataLoader) -> tuple[Any, ...]:
+        sampler, dataset = loader.sampler, loader.dataset
+        objects = program, parameters, sampler, dataset.X, dataset.Y
+        return (*map(id, objects), sampler.batch_size, sampler.drop_last, len(sampler.indices))
+
+    def is_for(self, program: Program, parameters: Range, loader: DataLoader) -> bool:
+        """Whether nothing has changed since this run was made."""
+        return self._what(program, parameters, loader) == self._made_for
+
+    def epochs(self, epoch: int, most: int, history: History) -> tuple[int, DivergedError | None]:
         """Train for one epoch or more, at most `most`, the first counted as `epoch`.
 
-        Returns the losses of those completed, each a mean over the batches, and the error that ended them.
+        The losses of those completed are added to the history, before Ctrl-C is let through. Returns how
+        many these are, and the error that ended them.
         """
         piece = self._piece()
         if self._rows > piece:
-            return self._long_epoch(epoch)
+            return self._long_epoch(epoch, history)
         count = min(most, piece // self._rows if self._sampler.reshuffle else self._rows_per_call() // self._rows)
-        return self._short_epochs(epoch, max(1, count))
+        return self._short_epochs(epoch, max(1, count), history)
 
     def _rows_per_call(self) -> int:
         return int(SECONDS_PER_CALL / self._seconds_per_row)
@@ -87,38 +102,41 @@ class CompiledRun:
         rows = min(len(self._x), self._rows_per_call())
         return max(rows - rows % self._batch_size, min(self._batch_size, self._rows))
 
-    def _short_epochs(self, epoch: int, count: int) -> tuple[list[float], DivergedError | None]:
+    def _short_epochs(self, epoch: int, count: int, history: History) -> tuple[int, DivergedError | None]:
         """`count` epochs in one call. Without reshuffling all take the same rows."""
-        sampler = self._sampler
-        before = sampler.state() if sampler.reshuffle and count > 1 else None
+        sampler, losses = self._sampler, np.zeros(count)
         stride = self._rows if sampler.reshuffle else 0
-        for e in range(count if sampler.reshuffle else 1):
-            self._stage(sampler.next_order()[: self._rows], e * self._rows)
-        losses = np.zeros(count)
-        done = self._train(losses, self._rows, stride)
-        finished, batch = divmod(done, self._batches)
-        means = (losses[:finished] / self._batches).tolist()
-        if finished == count:
-            return means, None
-        if before is not None:  # the generator shall stand where the loop would have left it
-            sampler.restore(before)
-            for _ in range(finished + 1):
-                sampler.next_order()
-        return means, DivergedError(epoch + finished, batch, float(losses[finished]))
+        with held_back():
+            before = sampler.state() if sampler.reshuffle and count > 1 else None
+            for e in range(count if sampler.reshuffle else 1):
+                self._stage(sampler.next_order()[: self._rows], e * self._rows)
+            done = self._train(losses, self._rows, stride)
+            finished, batch = divmod(done, self._batches)
+            history.loss.extend((losses[:finished] / self._batches).tolist())
+            if finished == count:
+                return count, None
+            if before is not None:  # the generator shall stand where the loop would have left it
+                sampler.restore(before)
+                for _ in range(finished + 1):
+                    sampler.next_order()
+        return finished, DivergedError(epoch + finished, batch, float(losses[finished]))
 
-    def _long_epoch(self, epoch: int) -> tuple[list[float], DivergedError | None]:
+    def _long_epoch(self, epoch: int, history: History) -> tuple[int, DivergedError | None]:
         """One epoch, piece by piece."""
         order = self._sampler.next_order()
         losses = np.zeros(1)
         start = 0
         while start < self._rows:
             rows = min(self._piece(), self._rows - start)
-            self._stage(order[start : start + rows], 0)
-            done = self._train(losses, rows, 0)
-            if done < -(-rows // self._batch_size):
-                return [], DivergedError(epoch, start // self._batch_size + done, float(losses[0]))
-            start += rows
-        return [float(losses[0] / self._batches)], None
+            with held_back():
+                self._stage(order[start : start + rows], 0)
+                done = self._train(losses, rows, 0)
+                if done < -(-rows // self._batch_size):
+                    return 0, DivergedError(epoch, start // self._batch_size + done, float(losses[0]))
+                start += rows
+                if start >= self._rows:
+                    history.loss.append(float(losses[0] / self._batches))
+        return 1, None
 
     def _stage(self, order: np.ndarray, start: int) -> None:
         """Gather the rows of `order`, converted, from row `start` on."""
@@ -131,6 +149,7 @@ class CompiledRun:
         optimizer, program, batch_size = self._optimizer, self.program, self._batch_size
         rates = np.array([optimizer.learning_rate, optimizer.momentum, optimizer.weight_decay], np.float64)
         l1, mean = optimizer.decay_type == "l1", self._loss_fn.reduction == "mean"
+        batch_size = min(batch_size, rows)
         start = time.perf_counter()
         done = program.train(
             losses, self.parameters.velocity, self._x, self._y, batch_size, rows, stride, rates, l1, mean
@@ -140,6 +159,8 @@ class CompiledRun:
         epoch, batch = divmod(min(done, batches * len(losses) - 1), batches)
         first = epoch * stride + batch * batch_size
         last = min(first + batch_size, epoch * stride + rows)
-        pred, gradient = program.state_after_training(self._x[first:last, : program.n_in])
-        self._loss_fn.remember(pred, self._y[first:last].copy(), gradient)
+        pred, target = program.state_after_training(self._x[first:last, : program.n_in]), self._y[first:last].copy()
+        scale = pred.dtype.type(1 / pred.size if mean else 1)
+        with np.errstate(over="ignore", invalid="ignore"):  # kernels do not warn either
+            self._loss_fn.remember(pred, target, scale * (pred - target))
         return done

@@ -122,10 +122,17 @@ class Linear(Layer):
         n_in, n_out = self.weights.shape
         return Op(LINEAR, n_in, n_out, self.weights, self.bias)
 
-    def forward(self, x: Any) -> np.ndarray:
+    def _program(self) -> Program:
+        """The program of this layer alone."""
         if self._alone is None:
             self._alone = Program([self], [self.op()], self.weights.dtype)
-        return self._alone.forward(x)
+        return self._alone
+
+    def forward(self, x: Any) -> np.ndarray:
+        return self._program().forward(x)
+
+    def predict(self, x: Any) -> np.ndarray:
+        return self._program().predict(x)
 
     def backward(self, gradient: Any) -> np.ndarray:
         program, row = self._last_run()
@@ -158,13 +165,23 @@ class ReLU(Layer):
         activated = program.output_of(row)
         return activated.reshape(self._shape) if program is self._alone else activated
 
+    def _program(self, rows: np.ndarray) -> Program:
+        """A program of this layer alone, for rows of this width and dtype."""
+        n, dtype = rows.shape[1], working_dtype(rows)
+        if self._alone is not None and self._alone.n_in == n and self._alone.dtype == dtype:
+            return self._alone
+        return Program([self], [Op(RELU, n, n)], dtype)
+
     def forward(self, x: Any) -> np.ndarray:
         x = real_array(x, f"the input of {self.name}")
-        n, dtype = x.shape[-1] if x.ndim else 1, working_dtype(x)
-        if self._alone is None or self._alone.n_in != n or self._alone.dtype != dtype:
-            self._alone = Program([self], [Op(RELU, n, n)], dtype)
-        self._shape = x.shape
-        return self._alone.forward(x.reshape(-1, n) if n else x.reshape(0, 0)).reshape(x.shape)
+        rows = _as_rows(x)
+        self._alone, self._shape = self._program(rows), x.shape
+        return self._alone.forward(rows).reshape(x.shape)
+
+    def predict(self, x: Any) -> np.ndarray:
+        x = real_array(x, f"the input of {self.name}")
+        rows = _as_rows(x)
+        return self._program(rows).predict(rows).reshape(x.shape)
 
     def backward(self, gradient: Any) -> np.ndarray:
         program, row = self._last_run()
@@ -173,7 +190,10 @@ class ReLU(Layer):
         gradient = real_array(gradient, f"the gradient given to {self.name}")
         if gradient.shape != self._shape:
             raise ValueError(f"{self.name} got a gradient of shape {gradient.shape}; its last output had {self._shape}")
-        n = program.n_in
-        return program.backward_layer(gradient.reshape(-1, n) if n else gradient.reshape(0, 0), row).reshape(
-            self._shape
-        )
+        return program.backward_layer(_as_rows(gradient), row).reshape(self._shape)
+
+
+def _as_rows(x: np.ndarray) -> np.ndarray:
+    """An array of any shape as one of rows along its last axis."""
+    n = x.shape[-1] if x.ndim else 1
+    return x.reshape(-1, n) if n else x.reshape(0, 0)

@@ -223,12 +223,14 @@ class Program:
             losses, self._work, self._arena.data, velocity, self._table, x, y, batch_size, rows, stride, rates, l1, mean
         )
 
-    def state_after_training(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Take up the forward state of the last batch, whose input was x; its output, and the gradient there."""
+    def state_after_training(self, x: np.ndarray) -> np.ndarray:
+        """Take up the forward state of the last batch, whose input was x; returns its output in a new array."""
         self._set_batch(len(x))
         self._x[...] = x
+        if self._ops[0].code == layout.RELU:  # which works in place
+            np.copyto(self._x, 0, where=self._x <= 0)
         self._claim_state()
-        return self._y.copy(), self._dy.copy()
+        return self._y.copy()
 
     # --- what layers show of their state ---
 

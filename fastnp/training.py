@@ -2,18 +2,23 @@
 
 import copy
 import math
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from .arrays import real_array
 from .checks import check_integer
 from .compiled import CompiledRun, trainable
 from .data import ArrayDataset, DataLoader
 from .errors import DivergedError
 from .history import History
+from .interrupts import held_back
+from .losses import MSE
 from .optimizers import Optimizer
+from .sequential import Sequential
 
 CHECKED_ROWS = 1 << 16  # numbers that are looked at together when data is checked
 
@@ -49,46 +54,51 @@ def fit(
     Returns the history. Raises DivergedError, before the batch changes a parameter, when a loss is not
     finite; before anything is changed, ValueError or TypeError for epochs below 0, a loader without batches,
     a model without parameters or with none that the optimizer holds, and data that is not finite. Ctrl-C
-    leaves the model whole, as after the last completed update; in the loop, where an optimizer updates tensors
-    one after the other, it may come between two of them.
+    leaves the model whole, as after the last completed update.
     """
-    _check(model, optimizer, dataloader, epochs)
+    _check(model, loss_fn, optimizer, dataloader, epochs)
+    if history is not None and not isinstance(history, History):
+        raise TypeError(f"fit: history must be a History, got {history!r}")
+    if callback is not None and not callable(callback):
+        raise TypeError(f"fit: callback must be callable with (epoch, loss), got {callback!r}")
     history = History() if history is None else history
     validate = None if validation is None else _validation(model, loss_fn, validation)
     at_once = epochs if callback is None and validate is None else 1
     epoch = 0
-    with tqdm(total=epochs, unit=" epochs", disable=None if progress else True) as bar:
-        for losses in _epochs(model, loss_fn, optimizer, dataloader, epochs, at_once):
-            history.loss.extend(losses)
-            epoch += len(losses)
-            bar.set_postfix_str(f"loss {losses[-1]:.4g}", refresh=False)
-            bar.update(len(losses))
+    silent = None if progress and sys.stderr is not None else True  # None: silent where there is no terminal
+    with tqdm(total=epochs, unit=" epochs", disable=silent) as bar:
+        for done in _epochs(model, loss_fn, optimizer, dataloader, epochs, at_once, history):
+            loss = history.loss[-1]
+            epoch += done
+            bar.set_postfix_str(f"loss {loss:.4g}", refresh=False)
+            bar.update(done)
             if validate is not None:
                 history.validation_loss.append(validate())
-            if callback is not None and callback(epoch - 1, losses[-1]) is True:
+            answer = None if callback is None else callback(epoch - 1, loss)
+            if isinstance(answer, (bool, np.bool_)) and answer:
                 break
     return history
 
 
 def _epochs(
-    model: Any, loss_fn: Any, optimizer: Any, dataloader: Any, epochs: int, at_once: int
-) -> Iterator[list[float]]:
-    """Train; give the mean losses of one epoch, or of up to `at_once`, as they are completed."""
+    model: Any, loss_fn: Any, optimizer: Any, dataloader: Any, epochs: int, at_once: int, history: History
+) -> Iterator[int]:
+    """Train one epoch, or up to `at_once`, at a time; add their mean losses to the history and give their number."""
     run: CompiledRun | None = None
     epoch = 0
     while epoch < epochs:
         # Asked anew each time: a callback may have changed anything.
         found = trainable(model, loss_fn, optimizer, dataloader)
         if found is None:
-            yield [_loop_epoch(model, loss_fn, optimizer, dataloader, epoch)]
-            epoch += 1
-            continue
-        if run is None or (run.program, run.parameters) != found:
-            run = CompiledRun(*found, loss_fn, optimizer, dataloader)
-        losses, error = run.epochs(epoch, min(at_once, epochs - epoch))
-        epoch += len(losses)
-        if losses:
-            yield losses
+            _loop_epoch(model, loss_fn, optimizer, dataloader, epoch, history)
+            done, error = 1, None
+        else:
+            if run is None or not run.is_for(*found, dataloader):
+                run = CompiledRun(*found, loss_fn, optimizer, dataloader)
+            done, error = run.epochs(epoch, min(at_once, epochs - epoch), history)
+        epoch += done
+        if done:
+            yield done
         if error is not None:
             try:
                 raise error
@@ -96,30 +106,39 @@ def _epochs(
                 del error  # it holds this frame, and with it the model
 
 
-def _loop_epoch(model: Any, loss_fn: Any, optimizer: Any, dataloader: Any, epoch: int) -> float:
-    """One epoch of the loop as a user writes it; returns the mean loss over its batches."""
+def _loop_epoch(model: Any, loss_fn: Any, optimizer: Any, dataloader: Any, epoch: int, history: History) -> None:
+    """One epoch of the loop as a user writes it; adds the mean loss over its batches to the history."""
     total, batches = 0.0, 0
     for x, y in dataloader:
         loss = float(np.mean(loss_fn(model(x), y)))
         if not math.isfinite(loss):
             raise DivergedError(epoch, batches, loss)
         try:
-            model.backward(loss_fn.backward())
-            optimizer.step()
-        finally:  # also after Ctrl-C: the next batch shall not add to these
+            with held_back():
+                model.backward(loss_fn.backward())
+                optimizer.step()
+        finally:  # where a layer of the user's raises, too: the next batch shall not add to these
             optimizer.clear_grad()
         total += loss
         batches += 1
-    return total / batches
+    history.loss.append(total / batches)
 
 
 def _validation(model: Any, loss_fn: Any, validation: Any) -> Callable[[], float]:
     """A function that takes the loss over the validation data, leaving `loss_fn` as it is."""
     predict = getattr(model, "predict", model)
     loss_fn = copy.copy(loss_fn)
-    if isinstance(validation, tuple) and len(validation) != 2:
-        raise ValueError(f"fit: validation must be (X, Y) or a loader, got a tuple of {len(validation)}")
-    batches = [validation] if isinstance(validation, tuple) else validation
+    batches = validation
+    if isinstance(validation, tuple):
+        if len(validation) != 2:
+            raise ValueError(f"fit: validation must be (X, Y) or a loader, got a tuple of {len(validation)}")
+        X, Y = (real_array(array, f"validation {name}") for array, name in zip(validation, "XY", strict=True))
+        if not X.ndim or not Y.ndim or not len(X) == len(Y) > 0:
+            raise ValueError(f"fit: validation X and Y need as many rows, at least one; got {X.shape} and {Y.shape}")
+        _check_arrays(model, loss_fn, X, Y, ("validation X", "validation Y"), 1)
+        batches = [(X, Y)]
+    elif not hasattr(validation, "__iter__"):
+        raise TypeError(f"fit: validation must be (X, Y) or a loader, got {validation!r}")
 
     def validate() -> float:
         return float(np.mean([float(np.mean(loss_fn(predict(x), y))) for x, y in batches]))
@@ -127,12 +146,16 @@ def _validation(model: Any, loss_fn: Any, validation: Any) -> Callable[[], float
     return validate
 
 
-def _check(model: Any, optimizer: Any, dataloader: Any, epochs: Any) -> None:
+def _check(model: Any, loss_fn: Any, optimizer: Any, dataloader: Any, epochs: Any) -> None:
     check_integer("fit", "epochs", epochs, 0)
-    for name, value, method in ("model", model, "backward"), ("optimizer", optimizer, "step"):
-        if not hasattr(value, method):
-            raise TypeError(f"fit: {name} must have {method}(), got {value!r}")
-    if not (hasattr(dataloader, "__iter__") and hasattr(dataloader, "__len__")):
+    for name, value, method in (
+        ("model", model, "backward"),
+        ("loss_fn", loss_fn, "backward"),
+        ("optimizer", optimizer, "step"),
+    ):
+        if isinstance(value, type) or not hasattr(value, method):
+            raise TypeError(f"fit: {name} must be an object with {method}(), got {value!r}")
+    if isinstance(dataloader, np.ndarray) or not (hasattr(dataloader, "__iter__") and hasattr(dataloader, "__len__")):
         raise TypeError(f"fit: dataloader must be a DataLoader, or iterable with a length, got {dataloader!r}")
     if not len(dataloader):
         raise ValueError("fit: the dataloader has no batches; with drop_last=True it needs at least batch_size rows")
@@ -146,8 +169,17 @@ def _check(model: Any, optimizer: Any, dataloader: Any, epochs: Any) -> None:
             "make it with parameters=model.parameters()"
         )
     if isinstance(dataloader, DataLoader) and isinstance(dataloader.dataset, ArrayDataset):
-        _check_finite("X", dataloader.dataset.X, parameters[0].dtype)
-        _check_finite("Y", dataloader.dataset.Y, parameters[0].dtype)
+        X, Y = dataloader.dataset.X, dataloader.dataset.Y
+        _check_arrays(model, loss_fn, X, Y, ("X", "Y"), getattr(dataloader.sampler, "batch_size", 1))
+
+
+def _check_arrays(model: Any, loss_fn: Any, X: np.ndarray, Y: np.ndarray, names: tuple[str, str], batch: int) -> None:
+    """Refuse data that is not finite or, where that changes no state, does not fit the model."""
+    dtype = model.parameters()[0].dtype
+    _check_finite(names[0], X, dtype)
+    _check_finite(names[1], Y, dtype)
+    if type(model) is Sequential and type(loss_fn) is MSE and model.whole_program() is not None:
+        copy.copy(loss_fn)(model.predict(X[:batch]), Y[:batch])
 
 
 def _check_finite(name: str, array: np.ndarray, dtype: np.dtype) -> None:
