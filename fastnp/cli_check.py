@@ -27,7 +27,7 @@ def check(factory: str | None) -> None:
     for name, model, x in [("", *_made(factory))] if factory else _networks():
         try:
             report = cross_check(model, x)
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # whatever the user's model raises
             raise click.ClickException(f"{factory or name}: {error}") from error
         passed = passed and report.passed
         click.echo(str(report) if factory or not report.passed else f"{name:24}{_last_line(report)}")
@@ -60,7 +60,7 @@ def _made(factory: str) -> tuple[Any, Any]:
     sys.path.insert(0, "")
     try:
         made = getattr(importlib.import_module(module), name)()
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # whatever the user's module raises
         raise click.ClickException(f"{factory}: {error}") from error
     finally:
         sys.path.remove("")

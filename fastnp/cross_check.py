@@ -95,7 +95,7 @@ def cross_check(model: Any, x: Any, target: Any = None, loss_fn: Any = None) -> 
     report = CrossReport()
     x = real_array(x, "x")
     for backend in BACKENDS:
-        with use_backend(backend):
+        with use_backend(backend), np.errstate(over="ignore", invalid="ignore"):
             _Run(report, backend, copy.deepcopy(model), x, target, copy.deepcopy(loss_fn or MSE())).check()
     report.unchecked = [
         f"{i} {layer.name}" for i, layer in enumerate(layers_of(model)) if type(layer) not in (Linear, ReLU)
@@ -138,14 +138,15 @@ class _Run:
         if type(self.loss_fn) is MSE:
             difference = _wide(self.loss_fn.pred) - _wide(self.loss_fn.target)
             scale = 1 / pred.size if self.loss_fn.reduction == "mean" else 1.0
-            u = _unit(pred.dtype)
-            self._row("the loss", "gradient", gradient, scale * difference, 3 * u * scale * abs(difference))
+            dtype = gradient.dtype
+            u, tiny = _unit(dtype), float(np.finfo(dtype).tiny)
+            self._row("the loss", "gradient", gradient, scale * difference, 3 * u * scale * abs(difference) + tiny)
             squares = 0.5 * difference**2
             if self.loss_fn.reduction == "none":
-                self._row("the loss", "value", loss, squares, 5 * u * squares)
+                self._row("the loss", "value", loss, squares, 5 * u * squares + tiny)
             else:
-                total = np.asarray(np.sum(squares) * scale)
-                self._row("the loss", "value", np.asarray(loss), total, (3 * u + pred.size * 2.0**-52) * total)
+                total, least = np.asarray(np.sum(squares) * scale), pred.size * float(np.finfo(np.float64).tiny)
+                self._row("the loss", "value", np.asarray(loss), total, (3 * u + pred.size * 2.0**-52) * total + least)
         return gradient
 
     def _forward(self, pred: np.ndarray) -> None:
@@ -165,7 +166,9 @@ class _Run:
             if type(layer) is Linear and output is not None:
                 a, w, b = _wide(layer.input), _wide(layer.weights.data), _wide(layer.bias.data)
                 exact = a @ w + b
-                bound = _sum_bound(w.shape[0] + 1, output.dtype, abs(a) @ abs(w) + abs(b))
+                # A layer behind shows its input in its own dtype.
+                dtype = min(layer.weights.dtype, output.dtype, key=lambda dtype: dtype.itemsize)
+                bound = _sum_bound(w.shape[0] + 1, dtype, abs(a) @ abs(w) + abs(b))
                 self._row(self._name(i), "output", output, np.maximum(exact, 0) if behind else exact, bound)
 
     def _backward(self, gradient: np.ndarray) -> None:
@@ -220,10 +223,13 @@ class _Run:
         """Add the element whose error is the largest fraction of its bound."""
         if not got.size:
             return
+        limits = np.finfo(got.dtype)
         got, exact, bound = _wide(got), np.asarray(exact), np.asarray(bound)
         same = (got == exact) | (np.isnan(got) & np.isnan(exact))
+        # Sums whose terms leave the range of the dtype, or are not finite, may end as infinity or NaN.
+        overflowed = ~np.isfinite(got) & ~(bound < float(limits.max) * float(limits.eps) / 2)
         with np.errstate(divide="ignore", invalid="ignore"):
-            fraction = np.where(same, 0.0, abs(got - exact) / bound)
+            fraction = np.where(same | overflowed, 0.0, abs(got - exact) / bound)
         fraction = np.where(np.isnan(fraction), np.inf, fraction)
         index = np.unravel_index(int(np.argmax(fraction)), fraction.shape)
         place = tuple(int(i) for i in index)

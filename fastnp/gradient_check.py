@@ -1,5 +1,6 @@
 """`gradient_check`: are the gradients those of the function? By central differences in double precision."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from .arrays import real_array
+from .checks import check_integer
 from .double import in_double, layers_of
 from .errors import CheckFailed
 
 EPS = 1e-6
 TRIES = 20  # directions that are drawn before a function counts as not differentiable
-JITTER = 1e-2  # moves the inputs of a layer off kinks such as the zeros that a ReLU returned
+JITTER = 1e-2  # moves numbers off kinks, such as the zeros that a ReLU returned
 
 
 @dataclass
@@ -69,7 +71,8 @@ def gradient_check(
     """Compare `backward` with central differences, for each layer by itself, for the loss, and for the whole.
 
     A copy of the model in double precision is used; the model stays as it is. Along random directions u the
-    derivative ⟨gradient, u⟩ must equal (f(p + εu) − f(p − εu)) / 2ε with ε = 1e-6, within atol + rtol·|it|.
+    derivative ⟨gradient, u⟩ must equal (f(p + εu) − f(p − εu)) / 2ε with ε = 1e-6, within atol + rtol·|it| and
+    the rounding of f.
     Layers are functions ⟨r, layer(x)⟩ for random r, of their input and of each of their tensors, so that an
     error in a layer of yours shows there and not in the layers before it. Directions across a kink are drawn
     again: there the two one-sided differences disagree.
@@ -81,11 +84,16 @@ def gradient_check(
 
     Returns a report: print it, or `raise_if_failed()`. Raises what the model raises.
     """
+    check_integer("gradient_check", "directions", directions, 1)
     rng = np.random.default_rng(seed)
-    double = in_double(model)
+    double, loss_fn = in_double(model), copy.deepcopy(loss_fn)
     x = real_array(x, "x").astype(np.float64)
     check = _Check(rng, directions, rtol, atol)
     report = GradientReport()
+    # Gradients must hold everywhere; a little to the side, nothing stands exactly on a kink.
+    for tensor in double.parameters():
+        tensor.data += JITTER * rng.standard_normal(tensor.shape)
+    x = x + JITTER * rng.standard_normal(x.shape)
     data = x
     for i, layer in enumerate(layers_of(double)):
         output = layer.forward(data)
@@ -164,8 +172,8 @@ class _Check:
             above, below = value(EPS * direction), value(-EPS * direction)
             difference = (above - below) / (2 * EPS)
             backward = float(np.sum(gradient * direction))
-            tolerance = self.atol + self.rtol * abs(difference)
             rounding = 8 * np.finfo(np.float64).eps * abs(middle) / EPS
+            tolerance = self.atol + self.rtol * abs(difference) + rounding
             if abs(above - 2 * middle + below) / EPS <= 0.1 * tolerance + rounding:
                 fraction = abs(backward - difference) / tolerance
                 return GradientRow(where, of, backward, difference, fraction if np.isfinite(fraction) else np.inf)

@@ -56,7 +56,8 @@ class MSE:
         total = kernels().mse(*flat, scale)
         self.remember(pred, target, gradient)
         if self.reduction == "none":
-            return 0.5 * np.square(pred - target)
+            with np.errstate(over="ignore", invalid="ignore"):  # kernels do not warn either
+                return 0.5 * np.square(pred - target)
         return total * scale
 
     def remember(self, pred: np.ndarray, target: np.ndarray, gradient: np.ndarray) -> None:

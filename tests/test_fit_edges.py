@@ -93,6 +93,21 @@ def test_divergence_without_warnings(reduction):
         fit(run, 1000)
 
 
+def test_a_loss_that_float32_cannot_hold():
+    """The squares overflow: no warning but the error."""
+    run = setup(arrays=(data()[0], np.full((23, 2), 1e30)), loss={"reduction": "none"})
+    with pytest.raises(nn.DivergedError):
+        fit(run, 2)
+
+
+def test_a_validation_loader_without_batches():
+    run = setup()
+    before = [tensor.data.copy() for tensor in run.model.parameters()]
+    with pytest.raises(ValueError, match="validation"):
+        fit(run, 2, validation=nn.DataLoader(nn.ArrayDataset(np.ones((0, 3)), np.ones((0, 2)))))
+    assert all(np.array_equal(a, b.data) for a, b in zip(before, run.model.parameters(), strict=True))
+
+
 # --- bad input: a clear error, and nothing is changed ---
 
 

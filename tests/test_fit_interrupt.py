@@ -83,6 +83,25 @@ def test_ctrl_c_loses_no_epoch(reshuffle, monkeypatch):
     assert_same(run, other)
 
 
+@pytest.mark.parametrize("batch", [8, 9, 10])
+def test_ctrl_c_loses_no_epoch_of_the_loop(batch):
+    """Five batches an epoch: a signal in the last one comes through when that epoch counts."""
+    calls = []
+
+    class Signalling(Double):
+        def backward(self, gradient):
+            calls.append(None)
+            if len(calls) == batch:
+                signal.raise_signal(signal.SIGINT)
+            return super().backward(gradient)
+
+    run, other, history = setup([*CHAIN, Signalling]), setup([*CHAIN, Double]), nn.History()
+    with pytest.raises(KeyboardInterrupt):
+        fit(run, 100, history=history)
+    assert len(calls) == batch
+    assert history.loss == loop(other, batch // 5)
+
+
 @KERNEL_AND_LOOP
 def test_ctrl_c_within_an_update(layers, backend, monkeypatch):
     """On NumPy an update takes several operations; Ctrl-C must not come between them."""

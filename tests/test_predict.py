@@ -151,6 +151,19 @@ def test_a_layer_of_ones_own_with_a_predict():
     assert not np.array_equal(noisy(inputs(9)), quiet(inputs(9)))
 
 
+def test_a_subclass_with_a_forward_of_its_own(backend):
+    class Doubled(nn.Linear):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    class Leaky(nn.ReLU):
+        def forward(self, x):
+            return super().forward(x) + 0.1 * np.minimum(x, 0)
+
+    model = build([lambda: Doubled(3, 4, weight_attr=nn.Constant(0.5)), Leaky, (4, 2)])
+    same(model.predict(inputs(5)), model(inputs(5)), backend)
+
+
 def test_parameters_are_the_models_own_now(backend):
     run, X = setup(), inputs(11)
     seen = []
