@@ -132,6 +132,8 @@ class Linear(Layer):
         return self._program().forward(x)
 
     def predict(self, x: Any) -> np.ndarray:
+        if type(self).forward is not Linear.forward:  # a subclass may compute something else
+            return self.forward(x)
         return self._program().predict(x)
 
     def backward(self, gradient: Any) -> np.ndarray:
@@ -179,6 +181,8 @@ class ReLU(Layer):
         return self._alone.forward(rows).reshape(x.shape)
 
     def predict(self, x: Any) -> np.ndarray:
+        if type(self).forward is not ReLU.forward:  # a subclass may compute something else
+            return self.forward(x)
         x = real_array(x, f"the input of {self.name}")
         rows = _as_rows(x)
         return self._program(rows).predict(rows).reshape(x.shape)

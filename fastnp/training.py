@@ -108,20 +108,28 @@ def _epochs(
 
 def _loop_epoch(model: Any, loss_fn: Any, optimizer: Any, dataloader: Any, epoch: int, history: History) -> None:
     """One epoch of the loop as a user writes it; adds the mean loss over its batches to the history."""
-    total, batches = 0.0, 0
+    total, batches, recorded = 0.0, 0, False
     for x, y in dataloader:
         loss = float(np.mean(loss_fn(model(x), y)))
         if not math.isfinite(loss):
             raise DivergedError(epoch, batches, loss)
-        try:
-            with held_back():
+        with held_back():
+            try:
                 model.backward(loss_fn.backward())
                 optimizer.step()
-        finally:  # where a layer of the user's raises, too: the next batch shall not add to these
-            optimizer.clear_grad()
-        total += loss
-        batches += 1
-    history.loss.append(total / batches)
+            finally:  # where a layer of the user's raises, too: the next batch shall not add to these
+                optimizer.clear_grad()
+            total += loss
+            batches += 1
+            if recorded:  # it gives more than its length says
+                history.loss[-1] = total / batches
+            elif batches == len(dataloader):
+                history.loss.append(total / batches)
+                recorded = True
+    if not batches:
+        raise ValueError(f"fit: {dataloader!r} gave no batches in epoch {epoch}; it must be iterable again and again")
+    if not recorded:  # it gave fewer than its length says
+        history.loss.append(total / batches)
 
 
 def _validation(model: Any, loss_fn: Any, validation: Any) -> Callable[[], float]:
@@ -137,8 +145,10 @@ def _validation(model: Any, loss_fn: Any, validation: Any) -> Callable[[], float
             raise ValueError(f"fit: validation X and Y need as many rows, at least one; got {X.shape} and {Y.shape}")
         _check_arrays(model, loss_fn, X, Y, ("validation X", "validation Y"), 1)
         batches = [(X, Y)]
-    elif not hasattr(validation, "__iter__"):
-        raise TypeError(f"fit: validation must be (X, Y) or a loader, got {validation!r}")
+    elif not hasattr(validation, "__iter__") or iter(validation) is validation:
+        raise TypeError(f"fit: validation must be a tuple (X, Y) or a loader, got {validation!r}")
+    elif hasattr(validation, "__len__") and not len(validation):
+        raise ValueError("fit: the validation loader has no batches")
 
     def validate() -> float:
         return float(np.mean([float(np.mean(loss_fn(predict(x), y))) for x, y in batches]))
