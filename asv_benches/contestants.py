@@ -13,31 +13,35 @@ LEARNING_RATE = 1e-3
 MOMENTUM = 0.9
 
 
-def fastnp_model(widths):
+def fastnp_model(widths, dtype="float32"):
     import fastnp
 
     model = fastnp.Sequential()
     for n_in, n_out in itertools.pairwise(widths):
         if model.graphs:
             model.add(fastnp.ReLU())
-        model.add(fastnp.Linear(n_in, n_out, weight_attr=fastnp.HeNormal()))
+        model.add(fastnp.Linear(n_in, n_out, weight_attr=fastnp.HeNormal(), dtype=dtype))
     return model
 
 
-def fastnp_parts(widths, batch_size, x, y):
+def fastnp_parts(widths, batch_size, x, y, dtype="float32"):
     import fastnp
 
-    model = fastnp_model(widths)
+    model = fastnp_model(widths, dtype)
     optimizer = fastnp.SGD(momentum=MOMENTUM, parameters=model.parameters(), learning_rate=LEARNING_RATE)
     loader = fastnp.DataLoader(fastnp.ArrayDataset(x, y), batch_size=batch_size, drop_last=True)
     return model, fastnp.MSE(), optimizer, loader
 
 
-def fit(widths, batch_size, x, y):
+def fitted(model, loss_fn, optimizer, loader):
+    """All epochs in one call of `fit`."""
     import fastnp
 
-    parts = fastnp_parts(widths, batch_size, x, y)
-    return lambda epochs: fastnp.fit(*parts, epochs, progress=False)
+    return lambda epochs: fastnp.fit(model, loss_fn, optimizer, loader, epochs, progress=False)
+
+
+def fit(widths, batch_size, x, y):
+    return fitted(*fastnp_parts(widths, batch_size, x, y))
 
 
 def written_out(model, loss_fn, optimizer, loader):

@@ -5,15 +5,15 @@ median over the rounds of the time of a step, and of its ratio to fastnp's `fit`
 """
 
 import multiprocessing
-import os
 import statistics
 import time
 
 import click
 
 from .networks import NETWORKS
+from .threads import one_core, one_thread
+from .turns import epochs_for
 
-ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 SECONDS = 0.3  # that a contestant trains in a round
 BATCHES = 25  # in an epoch
 
@@ -22,23 +22,13 @@ def serve(connection, name, network):
     """Train for a round whenever asked; answer (seconds of a step, peak FLOP/s), or why that is not possible."""
     from .contestants import CONTESTANTS
 
-    if hasattr(os, "sched_setaffinity"):  # XLA has threads of its own; one core for all makes them fair
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    one_core()
     try:
         train = CONTESTANTS[name](network.widths, network.batch, *network.data(BATCHES))
     except ImportError as error:
         connection.send(str(error))
         return
-    epochs = 1
-    train(epochs)
-    while True:
-        start = time.perf_counter()
-        train(epochs)
-        seconds = time.perf_counter() - start
-        if seconds > SECONDS / 3:
-            break
-        epochs = min(epochs * 10, max(epochs + 1, int(epochs * SECONDS / seconds)))
-        train(epochs)  # a library may compile for each number of epochs
+    epochs = epochs_for(train, SECONDS)
     connection.send(None)
     while connection.recv():
         peak = None
@@ -87,7 +77,7 @@ def main(rounds, chosen, only):
     """Print microseconds a step and, for each other contestant, how many times as long as fit it takes."""
     from .contestants import CONTESTANTS
 
-    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
+    one_thread()
     names = [name for name in CONTESTANTS if name == "fit" or not only or name in only]
     others = [name for name in names if name != "fit"]
     click.echo(

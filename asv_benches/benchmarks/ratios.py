@@ -1,0 +1,67 @@
+"""Ratios, which survive a noisy machine: both sides of one are measured in turns, within milliseconds."""
+
+import functools
+import statistics
+
+from asv_benches.agreement import assert_same_training
+from asv_benches.contestants import CONTESTANTS, fastnp_parts, fitted, written_out
+from asv_benches.networks import NETWORKS
+from asv_benches.peak import peak_flops
+from asv_benches.turns import TURNS, epochs_for, median_ratio, seconds_of
+
+BATCHES = 5  # in an epoch
+ROWS = {str(network): network for network in NETWORKS}
+
+
+def check(network):
+    """AssertionError where the backends differ on a network, by `fit` or by the loop."""
+    data = network.data(1)
+    for way in fitted, written_out:
+
+        def job(way=way):
+            parts = fastnp_parts(network.widths, network.batch, *data)
+            return parts[0], way(*parts)
+
+        assert_same_training(f"{network}, {way.__name__}", job)
+
+
+def trainings(network, *names):
+    """For each contestant, a function that trains for some ten milliseconds, and its steps."""
+    for name in names:
+        train = CONTESTANTS[name](network.widths, network.batch, *network.data(BATCHES))
+        epochs = epochs_for(train)
+        yield functools.partial(train, epochs), epochs * BATCHES
+
+
+class OverBaseline:
+    """How many times as many steps a second as the plain NumPy of baseline.py."""
+
+    params = (list(ROWS),)
+    param_names = ("network, batch",)
+    unit = "times as fast"
+
+    def setup(self, row):
+        check(ROWS[row])
+
+    def track_fit(self, row):
+        return median_ratio(*trainings(ROWS[row], "NumPy", "fit"))
+
+    def track_loop(self, row):
+        return median_ratio(*trainings(ROWS[row], "NumPy", "loop"))
+
+
+class OfPeak:
+    """The fraction of the multiply-adds of one core that `fit` reaches, in float32."""
+
+    params = OverBaseline.params
+    param_names = OverBaseline.param_names
+    unit = "of peak"
+
+    def setup(self, row):
+        check(ROWS[row])
+        peak_flops()
+
+    def track_fit(self, row):
+        ((train, steps),) = trainings(ROWS[row], "fit")
+        flops = steps * ROWS[row].flops
+        return statistics.median(flops / seconds_of(train) / max(peak_flops() for _ in range(5)) for _ in range(TURNS))
