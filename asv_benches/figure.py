@@ -12,7 +12,7 @@ import click
 from .networks import NETWORKS
 
 ROOT = Path(__file__).resolve().parents[1]
-PEAK, FIT, LOOP = "ratios.OfPeak.track_fit", "ratios.OverBaseline.track_fit", "ratios.OverBaseline.track_loop"
+PEAK, FIT, LOOP = "ratios.OverPeak.track_fit", "ratios.OverBaseline.track_fit", "ratios.OverBaseline.track_loop"
 
 
 def newest(folder):
@@ -46,7 +46,10 @@ def draw(results, output):
     import matplotlib.pyplot as plt
 
     rows = [f"{network!s}" for network in NETWORKS]
-    peak, fit, loop = ([values(results, name)[repr(row)] for row in rows] for name in (PEAK, FIT, LOOP))
+    peak, fit, loop = (  # times are the shorter the better, bars the longer
+        [whole / values(results, name)[repr(row)] for row in rows]
+        for name, whole in ((PEAK, 1), (FIT, 100), (LOOP, 100))
+    )
     places = range(len(rows))
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), sharey=True, layout="constrained")
     left.barh(places, peak, color="#2f6f8f")

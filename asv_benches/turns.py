@@ -27,9 +27,9 @@ def epochs_for(train, seconds=SECONDS):
 
 
 def median_ratio(first, second):
-    """How many times as long a step takes in the first job as in the second, each (job, steps in it)."""
+    """The time of a step of the first job over that of the second, each (job, steps in it)."""
     ratios = []
     for _ in range(TURNS):
-        slow, fast = (seconds_of(job) / steps for job, steps in (first, second))
-        ratios.append(slow / fast)
+        ours, theirs = (seconds_of(job) / steps for job, steps in (first, second))
+        ratios.append(ours / theirs)
     return statistics.median(ratios)

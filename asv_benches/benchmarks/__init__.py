@@ -22,7 +22,7 @@ for folder in ROOT, ROOT / "tests":
 if tuple(map(int, version("asv_runner").split(".")[:2])) >= (0, 3):
     raise ImportError(
         f"asv_runner {version('asv_runner')} times a single cold call; these benchmarks need 0.2.5: "
-        "pip install -e '.[bench]'"
+        "pip install -e '.[bench]', and remove .asv/env if asv made it earlier"
     )
 
 from threadpoolctl import threadpool_limits  # noqa: E402

@@ -8,11 +8,11 @@ from .ratios import ROWS, check, trainings
 
 
 class OverPeer:
-    """How many times as many steps a second as another library."""
+    """The time of a step, in percent of what it takes another library."""
 
     params = (list(CONTESTANTS)[3:], list(ROWS))
     param_names = ("library", "network, batch")
-    unit = "times as fast"
+    unit = "% of its time"
 
     def setup(self, library, row):
         one_core()
@@ -23,4 +23,4 @@ class OverPeer:
         check(ROWS[row])
 
     def track_fit(self, library, row):
-        return median_ratio(*trainings(ROWS[row], library, "fit"))
+        return 100 * median_ratio(*trainings(ROWS[row], "fit", library))

@@ -1,4 +1,7 @@
-"""Ratios, which survive a noisy machine: both sides of one are measured in turns, within milliseconds."""
+"""Ratios, which survive a noisy machine: both sides of one are measured in turns, within milliseconds.
+
+Time over time, so that less is better: asv takes every rise of a number for a regression.
+"""
 
 import functools
 import statistics
@@ -34,28 +37,31 @@ def trainings(network, *names):
 
 
 class OverBaseline:
-    """How many times as many steps a second as the plain NumPy of baseline.py."""
+    """The time of a step, in percent of what it takes the plain NumPy of baseline.py."""
 
     params = (list(ROWS),)
     param_names = ("network, batch",)
-    unit = "times as fast"
+    unit = "% of NumPy's time"
 
     def setup(self, row):
         check(ROWS[row])
 
     def track_fit(self, row):
-        return median_ratio(*trainings(ROWS[row], "NumPy", "fit"))
+        return 100 * median_ratio(*trainings(ROWS[row], "fit", "NumPy"))
 
     def track_loop(self, row):
-        return median_ratio(*trainings(ROWS[row], "NumPy", "loop"))
+        return 100 * median_ratio(*trainings(ROWS[row], "loop", "NumPy"))
 
 
-class OfPeak:
-    """The fraction of the multiply-adds of one core that `fit` reaches, in float32."""
+class OverPeak:
+    """The time of a step of `fit`, float32, over what its multiply-adds take at the peak of one core.
+
+    Its inverse is the fraction of the peak that `fit` reaches.
+    """
 
     params = OverBaseline.params
     param_names = OverBaseline.param_names
-    unit = "of peak"
+    unit = "× the time at peak"
 
     def setup(self, row):
         check(ROWS[row])
@@ -64,4 +70,4 @@ class OfPeak:
     def track_fit(self, row):
         ((train, steps),) = trainings(ROWS[row], "fit")
         flops = steps * ROWS[row].flops
-        return statistics.median(flops / seconds_of(train) / max(peak_flops() for _ in range(5)) for _ in range(TURNS))
+        return statistics.median(seconds_of(train) * max(peak_flops() for _ in range(5)) / flops for _ in range(TURNS))
