@@ -22,6 +22,11 @@ The contract, for every kernel
 
 PAD_BYTES = 64
 
+# Rows so many bytes apart, or a multiple of that, share an eighth of the first-level cache or less, whose ways are
+# 4 KiB: going down a column, they push each other out. Such rows get one pad more than they need, and products leave
+# out the panels that hold pads alone.
+CACHE_STRIDE = 512
+
 # Bytes of one row of the scratch space in which transposed weights are packed.
 SCRATCH_ROW_BYTES = 256
 
@@ -29,7 +34,8 @@ SCRATCH_ROW_BYTES = 256
 def padded(n, itemsize):
     """The row length, in numbers, of a padded array with n real columns."""
     pad = PAD_BYTES // itemsize
-    return (n + pad - 1) // pad * pad
+    ld = (n + pad - 1) // pad * pad
+    return ld + pad if n and ld * itemsize % CACHE_STRIDE == 0 else ld
 
 
 # A program is a table of integers, one row for each layer. Its columns:

@@ -53,8 +53,8 @@ def _forward_tile(tile, y, ldy, x, ldx, w, b, n_in, relu):
 
 
 @inner
-def _forward_panels(tile, j, y, ldy, x, ldx, w, b, batch, n_in, relu):
-    while ldy - j >= width(tile):
+def _forward_panels(tile, j, y, ldy, x, ldx, w, b, batch, n_in, n_out, relu):
+    while j < n_out and ldy - j >= width(tile):
         for i in range(0, batch - 3, 4):
             _forward_tile(tile, at(y, i * ldy + j), ldy, at(x, i * ldx), ldx, at(w, j), at(b, j), n_in, relu)
         for i in range(batch - batch % 4, batch):
@@ -64,10 +64,13 @@ def _forward_panels(tile, j, y, ldy, x, ldx, w, b, batch, n_in, relu):
 
 
 @inlined
-def forward(y, ldy, x, ldx, w, b, batch, n_in, relu):
-    """y = x·w + b, or its positive part. Rows of y and w are ldy apart, rows of x ldx."""
-    j = _forward_panels(zeros(y, 4, WIDE), 0, y, ldy, x, ldx, w, b, batch, n_in, relu)
-    _forward_panels(zeros(y, 4, 1), j, y, ldy, x, ldx, w, b, batch, n_in, relu)
+def forward(y, ldy, x, ldx, w, b, batch, n_in, n_out, relu):
+    """y = x·w + b, or its positive part, in n_out columns and up to the end of a tile.
+
+    Rows of y and w are ldy apart, rows of x ldx.
+    """
+    j = _forward_panels(zeros(y, 4, WIDE), 0, y, ldy, x, ldx, w, b, batch, n_in, n_out, relu)
+    _forward_panels(zeros(y, 4, 1), j, y, ldy, x, ldx, w, b, batch, n_in, n_out, relu)
 
 
 # --- dx = dy·wᵀ ---
@@ -97,11 +100,12 @@ def _input_tile(tile, i, x_row, y_row, j, dx, ldx, dy, ldy, wt, x, n_in, n_out, 
 def _input_panels(tile, j, dx, ldx, dy, ldy, w, scratch, x, batch, n_in, n_out, relu_input):
     ld = width(tile)
     while ldx - j >= ld:
-        _pack_transposed(scratch, ld, ld, at(w, j * ldy), ldy, n_in - j, n_out)
+        depth = n_out if j < n_in else 0  # pads alone: nothing but zeros
+        _pack_transposed(scratch, ld, ld, at(w, j * ldy), ldy, n_in - j, depth)
         i = 0
         while i < batch:
             four = batch - i >= 4  # else the same row four times
-            _input_tile(tile, i, ldx * four, ldy * four, j, dx, ldx, dy, ldy, scratch, x, n_in, n_out, relu_input)
+            _input_tile(tile, i, ldx * four, ldy * four, j, dx, ldx, dy, ldy, scratch, x, n_in, depth, relu_input)
             i += 4 if four else 1
         j += ld
     return j
@@ -129,7 +133,7 @@ def _accumulate(acc, g, ld, n, add_to):
 @inner
 def _parameter_panels(tile, j, dw, db, dy, ldy, x, ldx, batch, n_in, n_out, add_to):
     row = one_row(tile)
-    while ldy - j >= width(tile):
+    while j < n_out and ldy - j >= width(tile):
         total = row
         for i in range(batch):
             total = add(total, load(row, at(dy, i * ldy + j), 0))
@@ -157,7 +161,7 @@ def backward_parameters(dw, db, dy, ldy, x, ldx, batch, n_in, n_out, add_to):
 @inner
 def _update_panels(tile, j, w, b, vw, vb, dy, ldy, x, ldx, batch, n_in, n_out, rate, keep, decay, l1):
     row = one_row(tile)
-    while ldy - j >= width(tile):
+    while j < n_out and ldy - j >= width(tile):
         total = row
         for i in range(batch):
             total = add(total, load(row, at(dy, i * ldy + j), 0))
@@ -192,7 +196,7 @@ def linear_forward(y, x, w, b, batch, n_in, relu):
     b (1, ld_out) padded. The first `batch` rows of y are written, pads included.
     """
     args = pointer(x, 0), x.shape[1], pointer(w, 0), pointer(b, 0)
-    forward(pointer(y, 0), y.shape[1], args[0], args[1], args[2], args[3], batch, n_in, relu)
+    forward(pointer(y, 0), y.shape[1], args[0], args[1], args[2], args[3], batch, n_in, y.shape[1], relu)
 
 
 @kernel

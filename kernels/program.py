@@ -27,7 +27,7 @@ def forward(work, inputs, params, table, batch, first, last):
         if op[OP] == LINEAR:
             fused = i + 1 < last and table[i + 1, OP] == RELU
             w, b = at(params, op[WEIGHT]), at(params, op[BIAS])
-            linear.forward(y, op[LD_OUT], x, op[LD_IN], w, b, batch, op[N_IN], fused)
+            linear.forward(y, op[LD_OUT], x, op[LD_IN], w, b, batch, op[N_IN], op[N_OUT], fused)
             if fused:
                 i += 1
         else:

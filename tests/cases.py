@@ -77,6 +77,7 @@ NETWORKS = [
         ("relu-last", 8, (16, 65, "relu"), 4),
         ("mixed", 20, ("relu", 70, 33, "relu", "relu", 1, "relu", 12), 7),
         ("wide", 40, (130, "relu", 100, "relu", 10), 33),
+        ("one-pad-more", 128, (256, "relu", 127), 5),
     )
 ]
 

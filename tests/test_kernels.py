@@ -52,6 +52,17 @@ def check_pads(view, n):
     assert bounds.same_bits(view[:, n:], np.zeros_like(view[:, n:]))
 
 
+@dtypes
+def test_padded_rows_are_whole_vectors_and_never_a_cache_stride_apart(dtype):
+    itemsize = np.dtype(dtype).itemsize
+    assert layout.padded(0, itemsize) == 0
+    for n in range(1, 600):
+        length = layout.padded(n, itemsize) * itemsize
+        assert length % layout.PAD_BYTES == 0
+        assert length % layout.CACHE_STRIDE != 0
+        assert n * itemsize <= length < n * itemsize + 2 * layout.PAD_BYTES
+
+
 # --- Linear ---
 
 
