@@ -25,6 +25,7 @@ from .simd import (
     outer_fma,
     pointer,
     positive_part,
+    prefetch,
     store,
     transpose,
     where_positive,
@@ -169,8 +170,11 @@ def _update_panels(tile, j, w, b, vw, vb, dy, ldy, x, ldx, batch, n_in, n_out, r
         k = 0
         while k < n_in:
             four = n_in - k >= 4  # else the same row four times
-            acc = keep_columns(product(tile, batch, at(x, k), four, ldx, at(dy, j), ldy), n_out - j)
             kj = k * ldy + j
+            if batch > 8:  # else the product is over before they arrive
+                prefetch(tile, at(w, kj), ldy * four)
+                prefetch(tile, at(vw, kj), ldy * four)
+            acc = keep_columns(product(tile, batch, at(x, k), four, ldx, at(dy, j), ldy), n_out - j)
             momentum.update(acc, at(w, kj), at(vw, kj), ldy * four, rate, keep, decay, l1)
             k += 4 if four else 1
         j += width(tile)

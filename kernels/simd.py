@@ -212,6 +212,24 @@ def store(typingctx, tile, p, ld):
 
 
 @intrinsic
+def prefetch(typingctx, like, p, ld):
+    """Ask for the cache lines of a tile shaped as `like` from `p` on, its rows `ld` apart, to be written soon."""
+
+    def codegen(context, builder, signature, args):
+        _, base, stride = args
+        byte, integer = ir.IntType(8).as_pointer(), ir.IntType(32)
+        function = builder.module.declare_intrinsic(
+            "llvm.prefetch", (byte,), ir.FunctionType(ir.VoidType(), [byte, integer, integer, integer])
+        )
+        hints = [ir.Constant(integer, hint) for hint in (1, 3, 1)]  # a write, kept close, of data
+        for offset in list(_row_offsets(builder, like, stride)):
+            builder.call(function, [builder.bitcast(builder.gep(base, [offset]), byte), *hints])
+        return context.get_dummy_value()
+
+    return types.void(like, p, types.intp), codegen
+
+
+@intrinsic
 def one_row(typingctx, tile):
     """A tile of +0 with one row and as many columns as `tile`."""
     row_type = TileType(tile.dtype, 1, tile.cols)

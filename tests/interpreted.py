@@ -97,7 +97,8 @@ def stand_in(vector_bytes, wide):
     module = ModuleType("simd")
     vars(module).update(
         VECTOR_BYTES=vector_bytes, WIDE=wide, pointer=pointer, at=at, read=read, write=write, zeros=zeros,
-        one_row=one_row, width=width, splat=splat, load=load, store=store, outer_fma=outer_fma,
+        one_row=one_row, width=width, splat=splat, load=load, prefetch=load, store=store,
+        outer_fma=outer_fma,
         fma=elementwise(lambda a, b, c: a * b + c), add=elementwise(np.add), subtract=elementwise(np.subtract),
         multiply=elementwise(np.multiply), sign=elementwise(np.sign), flush=elementwise(flush),
         positive_part=elementwise(lambda a: np.where(a <= 0, a.dtype.type(0), a)),
