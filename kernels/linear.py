@@ -46,8 +46,8 @@ def product(acc, depth, a, a_row, a_step, b, b_step):
 
 
 @inlined
-def _forward_tile(tile, y, ldy, x, ldx, w, b, n_in, relu):
-    acc = product(load(tile, b, 0), n_in, x, ldx, 1, w, ldy)
+def _forward_tile(tile, y, ldy, x, ldx, w, b, depth, relu):
+    acc = product(load(tile, b, 0), depth, x, ldx, 1, w, ldy)
     if relu:
         acc = positive_part(acc)
     store(acc, y, ldy)
@@ -55,21 +55,19 @@ def _forward_tile(tile, y, ldy, x, ldx, w, b, n_in, relu):
 
 @inner
 def _forward_panels(tile, j, y, ldy, x, ldx, w, b, batch, n_in, n_out, relu):
-    while j < n_out and ldy - j >= width(tile):
+    while ldy - j >= width(tile):
+        depth = n_in if j < n_out else 0  # pads alone: nothing to sum
         for i in range(0, batch - 3, 4):
-            _forward_tile(tile, at(y, i * ldy + j), ldy, at(x, i * ldx), ldx, at(w, j), at(b, j), n_in, relu)
+            _forward_tile(tile, at(y, i * ldy + j), ldy, at(x, i * ldx), ldx, at(w, j), at(b, j), depth, relu)
         for i in range(batch - batch % 4, batch):
-            _forward_tile(one_row(tile), at(y, i * ldy + j), ldy, at(x, i * ldx), ldx, at(w, j), at(b, j), n_in, relu)
+            _forward_tile(one_row(tile), at(y, i * ldy + j), ldy, at(x, i * ldx), ldx, at(w, j), at(b, j), depth, relu)
         j += width(tile)
     return j
 
 
 @inlined
 def forward(y, ldy, x, ldx, w, b, batch, n_in, n_out, relu):
-    """y = x·w + b, or its positive part, in n_out columns and up to the end of a tile.
-
-    Rows of y and w are ldy apart, rows of x ldx.
-    """
+    """y = x·w + b, or its positive part. Rows of y and w are ldy apart, rows of x ldx."""
     j = _forward_panels(zeros(y, 4, WIDE), 0, y, ldy, x, ldx, w, b, batch, n_in, n_out, relu)
     _forward_panels(zeros(y, 4, 1), j, y, ldy, x, ldx, w, b, batch, n_in, n_out, relu)
 
@@ -88,9 +86,9 @@ def _pack_transposed(scratch, scratch_ld, columns, w, ldw, n_in, n_out):
 
 
 @inlined
-def _input_tile(tile, i, x_row, y_row, j, dx, ldx, dy, ldy, wt, x, n_in, n_out, relu_input):
+def _input_tile(tile, i, x_row, y_row, j, dx, ldx, dy, ldy, wt, x, n_in, depth, relu_input):
     """Rows i, i + 1, … of dx from column j on; their distance is given, and 0 for a row left over."""
-    acc = product(tile, n_out, at(dy, i * ldy), y_row, 1, wt, width(tile))
+    acc = product(tile, depth, at(dy, i * ldy), y_row, 1, wt, width(tile))
     acc = keep_columns(acc, n_in - j)
     if relu_input:
         acc = where_positive(load(tile, at(x, i * ldx + j), x_row), acc)
@@ -101,7 +99,7 @@ def _input_tile(tile, i, x_row, y_row, j, dx, ldx, dy, ldy, wt, x, n_in, n_out, 
 def _input_panels(tile, j, dx, ldx, dy, ldy, w, scratch, x, batch, n_in, n_out, relu_input):
     ld = width(tile)
     while ldx - j >= ld:
-        depth = n_out if j < n_in else 0  # pads alone: nothing but zeros
+        depth = n_out if j < n_in else 0
         _pack_transposed(scratch, ld, ld, at(w, j * ldy), ldy, n_in - j, depth)
         i = 0
         while i < batch:
