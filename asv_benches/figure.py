@@ -64,11 +64,9 @@ def draw(results, output):
             axes.annotate(f"{number:.2g}", (number, place + shift), (3, 0), textcoords="offset points", va="center")
     right.margins(x=0.15)
     left.invert_yaxis()
-    machine = results.params
+    machine = ", ".join(results.params[key] for key in ("cpu", "arch") if results.params.get(key)) or "an unnamed CPU"
     figure.suptitle(
-        f"widths, batch; float32, one core of {machine['cpu'] or 'an unnamed CPU'} ({machine['arch']}), "
-        f"commit {results.commit_hash[:8]}",
-        fontsize="medium",
+        f"widths, batch; float32, one core of {machine}; commit {results.commit_hash[:8]}", fontsize="medium"
     )
     figure.savefig(output, metadata={"Date": None} if output.suffix == ".svg" else None)
 
