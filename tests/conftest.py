@@ -1,8 +1,15 @@
 """Fixtures that several test files share."""
 
+import signal
+
 import pytest
 
 import fastnp as nn
+
+
+def pytest_configure():
+    """Ctrl-C is tested, and a shell without job control starts its background jobs with it ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(params=["numba", "numpy"])
