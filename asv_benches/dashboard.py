@@ -4,12 +4,14 @@ Measures those that were not measured on this machine yet, each in a fresh envir
 results to `.asv/html`. Then `asv preview --config asv_benches/asv.conf.json` shows them.
 """
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
 
 import click
 from asv.machine import Machine, MachineCollection
+from asv.util import UserError
 
 CONFIG = Path(__file__).with_name("asv.conf.json")
 
@@ -20,7 +22,7 @@ def asv(command, *arguments):
 
 
 def describe(machine):
-    """Tell asv what this machine is: all that asv finds; under a name of yours, the CPU alone.
+    """Tell asv what this machine is: all that asv finds; under a name of yours, its CPU and what asv knows of it.
 
     Each detail that differs starts a new line in every graph, and a hosted runner has another kernel and some
     kilobytes more or less of memory each time. `asv machine --yes --machine` leaves out the CPU, too.
@@ -28,6 +30,8 @@ def describe(machine):
     details = Machine.get_defaults()
     if machine:
         details = {"machine": machine, "arch": details["arch"], "cpu": details["cpu"]}
+        with contextlib.suppress(UserError):  # a name that asv does not know
+            details |= MachineCollection.load(machine)
     MachineCollection.save(details["machine"], details)
 
 

@@ -70,6 +70,7 @@ class OverPeak:
     def track_fit(self, row):
         ((train, steps),) = trainings(ROWS[row], "fit")
         flops = steps * ROWS[row].flops
+        # Of five readings of the peak in a row: the first after the training is a tenth too low.
         turns = [(seconds_of(train), max(peak_flops() for _ in range(5))) for _ in range(5 * TURNS)]
         seconds, peaks = zip(*turns, strict=True)
         return min(seconds) * max(peaks) / flops
