@@ -10,20 +10,34 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 def real_array(value: Any, name: str) -> np.ndarray:
     """`value` as an array of real numbers of any layout, not copied where it is one already.
 
-    Raises TypeError for masked arrays and for complex, object, string and date dtypes, ValueError for
-    ragged lists; `name` says in the message what was given.
+    Raises TypeError for masked and sparse arrays, for tensors that NumPy cannot read, and for complex,
+    object, string and date dtypes; ValueError for ragged lists. `name` says in the message what was given.
     """
     if type(value) is np.ndarray and value.dtype.kind in "fiub":
         return value
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array; fill it first, for example with .filled(0)")
+    if hasattr(value, "toarray") and hasattr(value, "nnz"):  # SciPy's sparse arrays and matrices
+        raise TypeError(f"{name} is sparse, a {type(value).__name__}; make it dense first, with .toarray()")
     try:
         array = np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{name} is ragged: its rows differ in length; every row needs as many numbers") from error
+    except Exception as error:  # whatever another library says of its own arrays
+        raise TypeError(f"{name}, a {type(value).__name__}, cannot be read as an array: {error}") from error
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name} has dtype {array.dtype}; expected real numbers (floats, integers or booleans)")
+        expected = "expected real numbers (floats, integers or booleans)"
+        raise TypeError(f"{name} has dtype {array.dtype}; {expected}{_cure(value)}")
     return array
+
+
+def _cure(value: Any) -> str:
+    """What to write instead, for tables whose columns arrive as objects."""
+    if not hasattr(value, "to_numpy"):
+        return ""
+    cast = ".cast(polars.Float64)" if type(value).__module__.startswith("polars") else ".to_numpy(float)"
+    columns = "" if getattr(value, "ndim", 2) == 1 else ", without the columns that are no numbers"
+    return f"; give {cast} of it{columns}"
 
 
 def working_dtype(array: np.ndarray) -> np.dtype:
@@ -49,8 +63,20 @@ def aligned_zeros(size: int, dtype: np.dtype, alignment: int = 64) -> np.ndarray
     return raw[start : start + size * dtype.itemsize].view(dtype)
 
 
-def take_rows(array: np.ndarray, indices: Any) -> np.ndarray:
-    """The rows of an array at some indices, in a new array."""
+def positions(indices: Any, owner: str) -> np.ndarray:
+    """Indices that a sampler gives, as an array of integers. Raises TypeError for anything else."""
+    array = np.asarray(indices if hasattr(indices, "__len__") else list(indices))
+    if not array.size:
+        return array.astype(np.intp)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise TypeError(
+            f"{owner} must give lists of positions in the data set; got dtype {array.dtype}, shape {array.shape}"
+        )
+    return array.astype(np.intp, copy=False)
+
+
+def take_rows(array: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """The rows of an array at some positions, in a new array."""
     if array.flags.c_contiguous and array.flags.aligned:
         return array.take(indices, axis=0)  # three times as fast, but it copies the whole of any other array first
     return array[indices]

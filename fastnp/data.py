@@ -1,15 +1,18 @@
 """Data sets, and how batches are drawn from them."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from .arrays import real_array, take_rows
-from .checks import check_generator, check_integer
+from .arrays import positions, real_array, take_rows
+from .checks import check_flag, check_generator, check_positive_integer, generator, shown
+from .overrides import Checks, Watched, definer, is_newer
+
+INDEX = np.dtype(np.int64)
 
 
-class Dataset:
+class Dataset(Watched):
     """Base class: `dataset[idx]` is a pair (data, label), `len(dataset)` the number of pairs.
 
     A data set may also offer `__getitems__(indices)`, which gives a whole batch at once: a list of pairs,
@@ -23,35 +26,60 @@ class Dataset:
         raise NotImplementedError(f"{type(self).__name__} must define __len__(self)")
 
 
+def _check_rows(owner: str, name: str, value: Any) -> np.ndarray:
+    array = real_array(value, name)
+    if not array.ndim:
+        raise ValueError(f"{owner}: {name} is a single number; expected an array of rows")
+    return array
+
+
 class ArrayDataset(Dataset):
     """The rows of two arrays, in pairs: `dataset[i]` is (X[i], Y[i]).
 
     Args:
-        X, Y: arrays (or nested lists) of real numbers with as many rows. They are not copied: memory-mapped
-            arrays may be larger than memory.
+        X, Y: arrays, tables or nested lists of real numbers with as many rows, taken by position. Arrays are
+            not copied: memory-mapped ones may be larger than memory.
 
     Raises ValueError for different lengths, TypeError for what are not real numbers.
     """
 
+    _checks: ClassVar[Checks] = {"X": _check_rows, "Y": _check_rows}
+
     def __init__(self, X: Any, Y: Any):
-        self.X, self.Y = real_array(X, "X"), real_array(Y, "Y")
-        for name, array in ("X", self.X), ("Y", self.Y):
-            if not array.ndim:
-                raise ValueError(f"ArrayDataset: {name} is a single number; expected an array of rows")
-        if len(self.X) != len(self.Y):
-            raise ValueError(f"ArrayDataset: X has {len(self.X)} rows, Y {len(self.Y)}; they must be equal")
+        self.X = X
+        self.Y = Y
+        ArrayDataset.__len__(self)  # a subclass may repeat the rows
 
     def __getitem__(self, idx: Any) -> Any:
         return self.X[idx], self.Y[idx]
 
     def __getitems__(self, indices: Any) -> tuple[np.ndarray, np.ndarray]:
+        if not (type(indices) is np.ndarray and indices.dtype is INDEX):
+            indices = positions(indices, "the sampler")
         return take_rows(self.X, indices), take_rows(self.Y, indices)
 
     def __len__(self) -> int:
+        if len(self.X) != len(self.Y):
+            raise ValueError(f"{type(self).__name__}: X has {len(self.X)} rows, Y {len(self.Y)}; they must be equal")
         return len(self.X)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(X {self.X.shape} {self.X.dtype}, Y {self.Y.shape} {self.Y.dtype})"
 
-class BatchSampler:
+
+def _check_indices(owner: str, name: str, value: Any) -> np.ndarray:
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        array = np.asarray(None)
+    if array.ndim != 1 or (array.dtype.kind not in "iu" and array.size):
+        raise TypeError(f"{owner}: {name} must be a list of integers, positions in the data set; got {shown(value)}")
+    if array.size and array.min() < 0:
+        raise ValueError(f"{owner}: {name} must not be negative; got {array.min()} at {int(array.argmin())}")
+    return array.astype(np.int64)
+
+
+class BatchSampler(Watched):
     """Cuts the indices of a data set into batches.
 
     Args:
@@ -65,6 +93,14 @@ class BatchSampler:
     `indices` is the order, an int64 array; iterating gives consecutive pieces of it, as arrays.
     """
 
+    _checks: ClassVar[Checks] = {
+        "batch_size": check_positive_integer,
+        "drop_last": check_flag,
+        "reshuffle": check_flag,
+        "rng": check_generator,
+        "indices": _check_indices,
+    }
+
     def __init__(
         self,
         dataset: Any = None,
@@ -77,8 +113,8 @@ class BatchSampler:
     ):
         if not hasattr(dataset, "__len__"):
             raise TypeError(f"BatchSampler: dataset must have a length, got {dataset!r}")
-        self.batch_size = check_integer("BatchSampler", "batch_size", batch_size, 1)
-        check_generator("BatchSampler", rng)
+        shuffle = check_flag(type(self).__name__, "shuffle", shuffle)
+        self.batch_size = batch_size
         self.drop_last = drop_last
         self.reshuffle = reshuffle
         self.rng = rng
@@ -87,7 +123,7 @@ class BatchSampler:
             self._shuffle()
 
     def _shuffle(self) -> None:
-        check_generator("BatchSampler", self.rng).shuffle(self.indices)
+        generator(self.rng).shuffle(self.indices)
 
     def __len__(self) -> int:
         whole, rest = divmod(len(self.indices), self.batch_size)
@@ -117,8 +153,27 @@ class BatchSampler:
         for start in range(0, len(self) * size, size):
             yield order[start : start + size]
 
+    def __repr__(self) -> str:
+        options = [name for name in ("drop_last", "reshuffle") if getattr(self, name)]
+        size = f"{len(self.indices)} rows in batches of {self.batch_size}"
+        return f"{type(self).__name__}({', '.join([size, *options])})"
 
-class DataLoader:
+
+def _check_dataset(owner: str, name: str, value: Any) -> Any:
+    for method in "__getitem__", "__len__":
+        if isinstance(value, (type, str, bytes)) or not hasattr(value, method):
+            raise TypeError(f"{owner}: {name} must have {method}, as a Dataset has; got {shown(value)}")
+    return value
+
+
+def _check_sampler(owner: str, name: str, value: Any) -> Any:
+    numbers = isinstance(value, np.ndarray) and value.ndim < 2
+    if numbers or isinstance(value, (type, str, bytes)) or not hasattr(value, "__iter__"):
+        raise TypeError(f"{owner}: {name} must give batches of indices, as a BatchSampler does; got {shown(value)}")
+    return value
+
+
+class DataLoader(Watched):
     """Batches of a data set: iterating gives pairs (stacked data, stacked labels).
 
     Args:
@@ -127,6 +182,8 @@ class DataLoader:
             reshuffle and rng where those are set; its object is iterated for batches of indices.
         shuffle, batch_size, drop_last, reshuffle, rng: as for `BatchSampler`.
     """
+
+    _checks: ClassVar[Checks] = {"dataset": _check_dataset, "sampler": _check_sampler}
 
     def __init__(
         self,
@@ -139,11 +196,9 @@ class DataLoader:
         reshuffle: bool = False,
         rng: np.random.Generator | None = None,
     ):
-        for method in "__getitem__", "__len__":
-            if not hasattr(dataset, method):
-                raise TypeError(f"DataLoader: dataset must have {method}, got {dataset!r}")
         if not callable(sampler):
-            raise TypeError(f"DataLoader: sampler must be a class such as BatchSampler, got {sampler!r}")
+            raise TypeError(f"DataLoader: sampler must be a class such as BatchSampler, got {shown(sampler)}")
+        reshuffle = check_flag(type(self).__name__, "reshuffle", reshuffle)
         extra = ({"reshuffle": reshuffle} if reshuffle else {}) | ({} if rng is None else {"rng": rng})
         self.dataset = dataset
         self.sampler = sampler(dataset, shuffle, batch_size, drop_last, **extra)
@@ -155,15 +210,44 @@ class DataLoader:
         return iter(self)
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        whole_batch = getattr(self.dataset, "__getitems__", None)
-        item = self.dataset.__getitem__
+        dataset = self.dataset
+        if isinstance(dataset, ArrayDataset):
+            len(dataset)  # refuses arrays that were assigned since and differ in length
+        whole_batch = _whole_batch(dataset)
         for indices in self.sampler:
             if whole_batch is not None:
                 batch = whole_batch(indices)
                 yield batch if isinstance(batch, tuple) else _stack(batch, indices)
             else:
-                plain = indices.tolist() if isinstance(indices, np.ndarray) else indices
-                yield _stack([item(i) for i in plain], plain)
+                plain = _plain(indices)
+                yield _stack([dataset[i] for i in plain], plain)
+
+    def __repr__(self) -> str:
+        try:
+            size = f"{len(self)} batches of {self.sampler!r}"
+        except Exception:  # a sampler of the user's own, which need not have a length
+            size = repr(self.sampler)
+        return f"{type(self).__name__}({self.dataset!r}, {size})"
+
+
+def _whole_batch(dataset: Any) -> Callable[[Any], Any] | None:
+    """The `__getitems__` of a data set, unless a class more derived redefines the `__getitem__` that it stands for."""
+    cls = type(dataset)
+    if "__getitems__" in getattr(dataset, "__dict__", {}):
+        return dataset.__getitems__
+    # Looked up on the class: an object that hands on to another what it lacks itself has no `__getitems__`.
+    if definer(cls, "__getitems__") is None or is_newer(cls, "__getitem__", "__getitems__"):
+        return None
+    return dataset.__getitems__
+
+
+def _plain(indices: Any) -> Sequence[Any]:
+    """What a sampler gave, as a sequence of Python's own numbers."""
+    if not isinstance(indices, np.ndarray):
+        return indices if isinstance(indices, Sequence) else list(indices)
+    if indices.dtype.kind == "b":
+        raise TypeError("the sampler gave booleans; expected positions in the data set, as from np.flatnonzero")
+    return indices.tolist()
 
 
 def _stack(samples: Sequence[Any], indices: Any) -> tuple[np.ndarray, np.ndarray]:

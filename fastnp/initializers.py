@@ -1,17 +1,21 @@
 """How parameters start."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from .checks import check_generator
+from .checks import check_generator, check_name, check_rate, check_real, generator, shown
+from .overrides import Checks, Watched
 
 
-class Initializer:
+class Initializer(Watched):
     """Base class: called with a shape, an initializer returns an array of that shape.
 
     Any callable that takes a shape works in its place.
     """
+
+    _checks: ClassVar[Checks] = {"name": check_name}
+    name = "initializer"
 
     def __init__(self, shape: Any = None, name: str = "initializer"):
         self.shape = shape
@@ -23,9 +27,15 @@ class Initializer:
     def __str__(self) -> str:
         return self.name
 
+    def __repr__(self) -> str:
+        settings = {name: value for name, value in vars(self).items() if name not in ("name", "shape", "rng")}
+        return f"{type(self).__name__}({', '.join(f'{name}={shown(value)}' for name, value in settings.items())})"
+
 
 class Constant(Initializer):
-    """Every parameter is `value`."""
+    """Every parameter is `value`, a finite number."""
+
+    _checks: ClassVar[Checks] = {"value": check_real}
 
     def __init__(self, value: float = 0.0, name: str = "constant initializer"):
         super().__init__(name=name)
@@ -43,6 +53,8 @@ class Normal(Initializer):
         rng: a numpy.random.Generator; by default NumPy's global one, which `np.random.seed(n)` fixes.
     """
 
+    _checks: ClassVar[Checks] = {"mean": check_real, "std": check_rate, "rng": check_generator}
+
     def __init__(
         self,
         mean: float = 0.0,
@@ -52,15 +64,12 @@ class Normal(Initializer):
         rng: np.random.Generator | None = None,
     ):
         super().__init__(name=name)
-        if not std >= 0:
-            raise ValueError(f"Normal: std must not be negative, got {std}")
         self.mean = mean
         self.std = std
-        check_generator(type(self).__name__, rng)
         self.rng = rng
 
     def __call__(self, shape: Any) -> np.ndarray:
-        return check_generator("Normal", self.rng).normal(self.mean, self.std, size=shape)
+        return generator(self.rng).normal(self.mean, self.std, size=shape)
 
 
 class HeNormal(Initializer):
@@ -72,10 +81,11 @@ class HeNormal(Initializer):
         rng: a numpy.random.Generator; by default NumPy's global one.
     """
 
+    _checks: ClassVar[Checks] = {"rng": check_generator}
+
     def __init__(self, name: str = "He normal initializer", *, rng: np.random.Generator | None = None):
         super().__init__(name=name)
-        check_generator(type(self).__name__, rng)
         self.rng = rng
 
     def __call__(self, shape: Any) -> np.ndarray:
-        return check_generator("HeNormal", self.rng).normal(0.0, np.sqrt(2.0 / shape[0]), size=shape)
+        return generator(self.rng).normal(0.0, np.sqrt(2.0 / shape[0]), size=shape)

@@ -1,0 +1,109 @@
+"""Is a method still the library's own? What a fast path asks before it stands in for slower methods.
+
+A fast path does in one call what several public methods do one by one. It holds only where those methods
+are the library's: a subclass may redefine them, and so may an object, by assignment. Classes are looked at
+when a path is decided upon. Objects tell: replacing a method on one raises `changes`, and what was decided
+before is decided anew. Special methods count on classes alone, as everywhere in Python.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeGuard, TypeVar
+
+changes = 0  # methods replaced on objects, and tensors converted, so far
+
+T = TypeVar("T")
+Checks = Mapping[str, Callable[[str, str, Any], Any]]
+
+METHOD = object()  # the rule for names that are methods
+
+# What a subclass may define without changing what its methods compute.
+_HARMLESS = {
+    "__annotations__", "__annotate__", "__annotate_func__", "__annotations_cache__", "__conditional_annotations__",
+    "__dataclass_fields__", "__dataclass_params__", "__dict__", "__doc__", "__eq__", "__firstlineno__", "__hash__",
+    "__init__", "__match_args__", "__module__", "__orig_bases__", "__parameters__", "__qualname__", "__repr__",
+    "__slots__", "__static_attributes__", "__str__", "__weakref__",
+}  # fmt: skip
+
+
+class Watched:
+    """An object whose attributes are checked when they are assigned, and whose methods may be replaced.
+
+    A class states in `_checks` what it checks: for the name of an attribute, a function called with (class
+    name, attribute name, value), which returns the value to keep or raises TypeError or ValueError. A
+    subclass that defines such a name itself, as a property say, is not checked there.
+    """
+
+    _checks: ClassVar[Checks] = {}
+    _rules: ClassVar[dict[str, Any]] = {"__class__": METHOD}
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        rules: dict[str, Any] = {"__class__": METHOD}
+        for ancestor in reversed(cls.__mro__):
+            for name, value in vars(ancestor).items():
+                rules.pop(name, None)
+                if callable(value) and (not name.startswith("_") or name == "__getitems__"):
+                    rules[name] = METHOD
+            rules |= vars(ancestor).get("_checks", {})
+        cls._rules = rules
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        rule = self._rules.get(name)
+        if rule is None:
+            super().__setattr__(name, value)
+        elif rule is METHOD:
+            super().__setattr__(name, value)
+            count_change()
+        else:
+            super().__setattr__(name, rule(type(self).__name__, name, value))
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        if self._rules.get(name) is METHOD:
+            count_change()
+
+
+def count_change() -> None:
+    """Let everything that was decided so far be decided anew."""
+    global changes
+    changes += 1
+
+
+def is_own(value: Any, base: type, *methods: str) -> bool:
+    """Whether these methods of an object are those of `base`."""
+    replaced = vars(value)
+    return all(getattr(type(value), name) is getattr(base, name) and name not in replaced for name in methods)
+
+
+def is_plain(value: Any, base: type[T]) -> TypeGuard[T]:
+    """Whether an object does all that it does as an object of `base` would.
+
+    A subclass that only adds names, or has an `__init__` of its own, is plain.
+    """
+    cls = type(value)
+    if cls is not base and not (isinstance(value, base) and _only_adds(cls, base)):
+        return False
+    rules: dict[str, Any] = getattr(cls, "_rules", {})
+    return not any(rules.get(name) is METHOD for name in vars(value))
+
+
+def _only_adds(cls: type, base: type) -> bool:
+    """Whether the classes that `cls` has besides those of `base` redefine nothing of it."""
+    names = (set(dir(base)) | getattr(base, "_rules", {}).keys()) - _HARMLESS
+    return not any(names & vars(ancestor).keys() for ancestor in cls.__mro__ if ancestor not in base.__mro__)
+
+
+def definer(cls: type, name: str) -> type | None:
+    """The class that defines what `cls` has under a name."""
+    return next((ancestor for ancestor in cls.__mro__ if name in vars(ancestor)), None)
+
+
+def is_newer(cls: type, name: str, than: str) -> bool:
+    """Whether `cls` defines a name in a class more derived than the one that defines another."""
+    mine, other = definer(cls, name), definer(cls, than)
+    return mine is not None and other is not None and cls.__mro__.index(mine) < cls.__mro__.index(other)
+
+
+def is_library(cls: type | None) -> bool:
+    """Whether a class is one of fastnp's own."""
+    return cls is None or cls.__module__.partition(".")[0] == __name__.partition(".")[0]
