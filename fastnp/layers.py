@@ -1,24 +1,36 @@
 """Layers: y = f(x), and how a gradient passes back through them."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from .arrays import real_array, working_dtype
-from .checks import check_integer
+from .checks import check_integer, check_name, shown
 from .initializers import Constant, Normal
 from .kernels import LINEAR, RELU
 from .lowering import Op
+from .overrides import Checks, Watched, definer, is_library
 from .program import Program
 from .tensor import Tensor, gather
 
 
-class Layer:
+class Layer(Watched):
     """Base class. A layer of your own defines `forward`, `backward` and, where it has any, `parameters`."""
+
+    _checks: ClassVar[Checks] = {"name": check_name}
+    name = "layer"
 
     # The program that ran this layer last, and its row there: None before the first forward.
     _run: tuple[Program, int] | None = None
+    _joined = 0  # when it was last put into a Sequential
+    _predicts_by_call = False  # whether `predict` is the library's, and what it stands for is not
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # A class that defines both means them to agree.
+        definers = {definer(cls, name) for name in ("forward", "__call__")} - {definer(cls, "predict")}
+        cls._predicts_by_call = not all(is_library(it) for it in definers)
 
     def __init__(self, name: str = "layer"):
         self.name = name
@@ -33,7 +45,7 @@ class Layer:
 
     def predict(self, x: Any) -> np.ndarray:
         """The output for x, where nobody will ask for `backward`."""
-        return self.forward(x)
+        return self(x)
 
     def parameters(self) -> list[Tensor]:
         """The tensors that an optimizer should train."""
@@ -45,13 +57,16 @@ class Layer:
     def __str__(self) -> str:
         return self.name
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
     def _last_run(self) -> tuple[Program, int]:
         if self._run is None:
             raise ValueError(f"{self.name}: backward before forward; call the layer, or its model, on an input first")
         return self._run
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if key not in ("_run", "_alone")}
+        return {key: value for key, value in vars(self).items() if key not in ("_run", "_alone", "_joined")}
 
 
 class _State:
@@ -62,6 +77,14 @@ class _State:
 
     def __get__(self, layer: Any, owner: type) -> Any:
         return self if layer is None else self.read(layer)
+
+
+def _check_linear_name(owner: str, name: str, value: Any) -> str:
+    if callable(value):
+        raise TypeError(
+            f"{owner}: {name} must be a string, got {shown(value)}; give an initializer as weight_attr= or bias_attr="
+        )
+    return check_name(owner, name, value)
 
 
 class Linear(Layer):
@@ -81,6 +104,7 @@ class Linear(Layer):
     before forward or with another shape than the last output's; TypeError for another dtype.
     """
 
+    _checks: ClassVar[Checks] = {"name": _check_linear_name}
     _alone: Program | None = None
 
     def __init__(
@@ -97,7 +121,9 @@ class Linear(Layer):
         n_out = check_integer("Linear", "out_features", out_features, 1)
         for argument, attr in ("weight_attr", weight_attr), ("bias_attr", bias_attr):
             if not callable(attr):
-                raise TypeError(f"Linear: {argument} must be an Initializer or a callable of a shape, got {attr!r}")
+                raise TypeError(
+                    f"Linear: {argument} must be an Initializer or a callable of a shape, got {shown(attr)}"
+                )
         self._weights = Tensor((n_in, n_out), dtype)
         self._bias = Tensor((1, n_out), dtype)
         gather(self.parameters())
@@ -106,11 +132,28 @@ class Linear(Layer):
 
     @property
     def weights(self) -> Tensor:
-        return self._weights
+        return self._tensor("_weights")
+
+    @weights.setter
+    def weights(self, value: Any) -> None:
+        raise AttributeError(f"{type(self).__name__}.weights cannot be assigned; assign to weights.data")
 
     @property
     def bias(self) -> Tensor:
-        return self._bias
+        return self._tensor("_bias")
+
+    @bias.setter
+    def bias(self, value: Any) -> None:
+        raise AttributeError(f"{type(self).__name__}.bias cannot be assigned; assign to bias.data")
+
+    def _tensor(self, name: str) -> Tensor:
+        try:
+            return vars(self)[name]
+        except KeyError:
+            owner = type(self).__name__
+            raise AttributeError(
+                f"{owner} has no parameters: its __init__ must call super().__init__(in_features, out_features)"
+            ) from None
 
     @_State
     def input(self) -> np.ndarray:
@@ -120,11 +163,15 @@ class Linear(Layer):
     def op(self) -> Op:
         """The layer as an operation of a program."""
         n_in, n_out = self.weights.shape
+        if self.weights.dtype != self.bias.dtype:
+            raise ValueError(
+                f"{self.name}: weights are {self.weights.dtype}, bias {self.bias.dtype}; convert both to one dtype"
+            )
         return Op(LINEAR, n_in, n_out, self.weights, self.bias)
 
     def _program(self) -> Program:
         """The program of this layer alone."""
-        if self._alone is None:
+        if self._alone is None or self._alone.dtype != self.weights.dtype:
             self._alone = Program([self], [self.op()], self.weights.dtype)
         return self._alone
 
@@ -132,8 +179,8 @@ class Linear(Layer):
         return self._program().forward(x)
 
     def predict(self, x: Any) -> np.ndarray:
-        if type(self).forward is not Linear.forward:  # a subclass may compute something else
-            return self.forward(x)
+        if self._predicts_by_call or ("forward" in self.__dict__ and "predict" not in self.__dict__):
+            return self(x)
         return self._program().predict(x)
 
     def backward(self, gradient: Any) -> np.ndarray:
@@ -145,6 +192,14 @@ class Linear(Layer):
 
     def __str__(self) -> str:
         return f"linear layer, weight shape: {self.weights.shape}, bias shape: {self.bias.shape}"
+
+    def __repr__(self) -> str:
+        if "_weights" not in vars(self):  # half made
+            return super().__repr__()
+        name = "" if self.name == "linear" else f", name={self.name!r}"
+        dtype = "" if self.weights.dtype == np.float32 else f", dtype={self.weights.dtype}"
+        n_in, n_out = self.weights.shape
+        return f"{type(self).__name__}({n_in}, {n_out}{name}{dtype})"
 
 
 class ReLU(Layer):
@@ -160,6 +215,9 @@ class ReLU(Layer):
 
     def __init__(self, name: str = "relu"):
         super().__init__(name)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({'' if self.name == 'relu' else repr(self.name)})"
 
     @_State
     def activated(self) -> np.ndarray:
@@ -177,12 +235,13 @@ class ReLU(Layer):
     def forward(self, x: Any) -> np.ndarray:
         x = real_array(x, f"the input of {self.name}")
         rows = _as_rows(x)
-        self._alone, self._shape = self._program(rows), x.shape
-        return self._alone.forward(rows).reshape(x.shape)
+        program = self._program(rows)
+        vars(self).update(_alone=program, _shape=x.shape)
+        return program.forward(rows).reshape(x.shape)
 
     def predict(self, x: Any) -> np.ndarray:
-        if type(self).forward is not ReLU.forward:  # a subclass may compute something else
-            return self.forward(x)
+        if self._predicts_by_call or ("forward" in self.__dict__ and "predict" not in self.__dict__):
+            return self(x)
         x = real_array(x, f"the input of {self.name}")
         rows = _as_rows(x)
         return self._program(rows).predict(rows).reshape(x.shape)

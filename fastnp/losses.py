@@ -1,16 +1,16 @@
 """Losses: how far a prediction is from its target."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from .arrays import real_array, working_dtype
 from .backend import kernels
+from .checks import check_name, one_of
+from .overrides import Checks, Watched
 
-REDUCTIONS = ("mean", "none", "sum")
 
-
-class MSE:
+class MSE(Watched):
     """Half the squared error, ½ (pred − target)², elementwise, then reduced.
 
     Args:
@@ -25,12 +25,11 @@ class MSE:
     and backward before a loss; TypeError for what are not real numbers.
     """
 
+    _checks: ClassVar[Checks] = {"name": check_name, "reduction": one_of("mean", "none", "sum")}
+
     def __init__(self, name: str = "mse", reduction: str = "mean"):
-        if reduction not in REDUCTIONS:
-            raise ValueError(f"MSE: reduction must be one of {', '.join(map(repr, REDUCTIONS))}, got {reduction!r}")
         self.name = name
         self.reduction = reduction
-        self._names = f"{name}: pred", f"{name}: target"
         self.pred: np.ndarray | None = None
         self.target: np.ndarray | None = None
         self._gradient: np.ndarray | None = None
@@ -40,11 +39,15 @@ class MSE:
 
     def forward(self, pred: Any, target: Any) -> Any:
         """The loss of pred against target."""
-        pred, target = real_array(pred, self._names[0]), real_array(target, self._names[1])
+        pred, target = (
+            real_array(pred, "the pred given to the loss"),
+            real_array(target, "the target given to the loss"),
+        )
         if pred.shape != target.shape:
+            column = pred.ndim == 2 and pred.shape[1] == 1 and target.shape == (len(pred),)
             raise ValueError(
                 f"{self.name}: pred has shape {pred.shape}, target {target.shape}; they must be equal, "
-                "nothing is broadcast"
+                f"nothing is broadcast{'; give target[:, np.newaxis]' if column else ''}"
             )
         if self.reduction == "mean" and not pred.size:
             raise ValueError(f"{self.name}: the mean loss of an empty batch, of shape {pred.shape}, is not defined")
@@ -62,7 +65,7 @@ class MSE:
 
     def remember(self, pred: np.ndarray, target: np.ndarray, gradient: np.ndarray) -> None:
         """Keep these arrays, which nobody else writes, for `backward`."""
-        self.pred, self.target, self._gradient = pred, target, gradient
+        vars(self).update(pred=pred, target=target, _gradient=gradient)
 
     def backward(self) -> np.ndarray:
         """The gradient of the last loss with respect to pred, in a new array."""
@@ -72,3 +75,6 @@ class MSE:
 
     def __str__(self) -> str:
         return self.name
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(reduction={vars(self).get('reduction', 'mean')!r})"

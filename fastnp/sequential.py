@@ -1,17 +1,41 @@
 """Layers in a row."""
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+import operator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
+from . import overrides
 from .arrays import real_array
-from .checks import check_integer
+from .checks import check_integer, shown
 from .kernels import RELU
 from .layers import Layer, Linear, ReLU
 from .lowering import Op
+from .newcomers import now, warn_of_newcomers
+from .overrides import Checks, is_plain
 from .program import Program
 from .tensor import Tensor, gather
+
+SHOWN_LAYERS = 12  # in a repr
+ANY = "any dtype"
+
+
+def _check_graphs(owner: str, name: str, value: Any) -> list[Layer]:
+    if not isinstance(value, (list, tuple)):
+        raise TypeError(f"{owner}: {name} must be a list of layers, got {shown(value)}")
+    for layer in value:
+        _check_layer(owner, layer)
+    _check_once(value)
+    _check_widths(value)
+    return list(value)
+
+
+class _Missing:
+    """The layers of a Sequential whose subclass has an `__init__` that does not call this one's: none, so far."""
+
+    def __get__(self, model: Any, owner: type) -> list[Layer]:
+        return vars(model).setdefault("graphs", [])
 
 
 class Sequential(Layer):
@@ -27,93 +51,123 @@ class Sequential(Layer):
     do not fit and for a model without layers when it is run.
     """
 
+    _checks: ClassVar[Checks] = {"graphs": _check_graphs}
+
+    graphs = _Missing()
+
+    # What a pickle does not hold: what the layers were lowered to, and when.
+    _segments: Sequence[Program | Layer] = ()
+    _steps: Sequence[Callable[[Any], Any]] = ()
+    _lowered: list[Layer] | None = None
+    _kinds: Sequence[Any] = ()
+    _as_of = -1
+    _by_identity = False
+    _newcomers = False
+    _born = 0
+
     def __init__(self, *layers: Layer):
         super().__init__("sequential")
-        self.graphs: list[Layer] = []
-        self._lowered: list[Layer] | None = None
+        self.graphs = []
+        self._born = now()
         for layer in layers:
             self._append(layer)
-        self._gather()
+        self._gather(self.graphs)
 
     def add(self, layer: Layer) -> None:
         """Append a layer, also after training has started."""
         self._append(layer)
-        self._gather()
+        if isinstance(layer, Linear):
+            dtype = layer.weights.dtype
+            same = (other for other in self.graphs if isinstance(other, Linear) and other.weights.dtype == dtype)
+            self._gather([next(same), layer], growing=True)
 
     def _append(self, layer: Layer) -> None:
-        if not isinstance(layer, Layer):
-            raise TypeError(f"Sequential takes Layer objects, got {layer!r} of type {type(layer).__name__}")
+        _check_layer(type(self).__name__, layer)
         if any(inner is self for inner in _nested([layer])):
             raise ValueError("a Sequential cannot contain itself")
-        self._check_layers([*self.graphs, layer])
+        _check_once([*self.graphs, layer])
+        _check_widths([*_tail(self.graphs), layer])
         self.graphs.append(layer)
+        self._welcome(layer)
+
+    def _welcome(self, layer: Layer) -> None:
+        vars(layer)["_joined"] = now()
+        vars(self)["_newcomers"] = True
 
     @staticmethod
-    def _check_layers(layers: list[Layer]) -> None:
-        """Refuse a layer that stands twice, and neighbours whose widths do not fit."""
-        width, before = None, ""
-        seen: set[int] = set()
-        for layer in _nested(layers):
-            if id(layer) in seen:
-                raise ValueError(
-                    f"the layer '{layer}' stands twice in this Sequential: a layer keeps the state of one place; "
-                    "make a second one"
-                )
-            seen.add(id(layer))
-        for layer in layers:
-            if isinstance(layer, Linear):
-                if width is not None and type(layer) is Linear and layer.weights.shape[0] != width:
-                    raise ValueError(
-                        f"the layer '{layer}' takes {layer.weights.shape[0]} features, but '{before}' "
-                        f"before it gives {width}"
-                    )
-                width, before = layer.weights.shape[1] if type(layer) is Linear else None, str(layer)
-            elif type(layer) is not ReLU:
-                width = None
-
-    def _gather(self) -> None:
+    def _gather(layers: Iterable[Layer], growing: bool = False) -> None:
         """One arena for all Linear layers of a dtype: an optimizer's step is then one kernel call."""
         by_dtype: dict[np.dtype, list[Tensor]] = {}
-        for layer in self.graphs:
+        for layer in layers:
             if isinstance(layer, Linear):
                 by_dtype.setdefault(layer.weights.dtype, []).extend((layer.weights, layer.bias))
         for tensors in by_dtype.values():
-            gather(tensors)
+            gather(tensors, growing)
 
     def _lower(self) -> None:
         """Cut the layers into programs, as long as possible, and layers that run by themselves."""
         if not self.graphs:
             raise ValueError("this Sequential has no layers; give it some, or add(layer)")
-        self._check_layers(self.graphs)
-        self._gather()
+        as_of, graphs = overrides.changes, _check_graphs(type(self).__name__, "graphs", self.graphs)
+        self._gather(graphs)
+        for layer in graphs:
+            if layer._joined < self._born:  # appended to the list
+                self._welcome(layer)
+        kinds = list(map(_kind, graphs))
         segments: list[Program | Layer] = []
         run: list[Layer] = []
-        for layer in [*self.graphs, None]:
-            dtype = _dtype(run)  # never compared with None: to NumPy, None means float64
-            if type(layer) is ReLU or (type(layer) is Linear and (dtype is None or dtype == layer.weights.dtype)):
-                run.append(layer)
-                continue
-            segments.extend(_program(run))
-            run = []
-            if type(layer) is Linear:
-                run = [layer]
-            elif layer is not None:
+        dtype = ANY
+        for layer, kind in zip(graphs, kinds, strict=True):
+            if kind is None or ANY != kind != dtype != ANY:
+                segments.extend(_program(run))
+                run, dtype = [], ANY
+            if kind is None:
                 segments.append(layer)
-        self._segments = segments
-        self._lowered = list(self.graphs)
+                continue
+            run.append(layer)
+            dtype = dtype if kind == ANY else kind
+        segments.extend(_program(run))
+        # Layers that are data classes, say, may be equal and not the same.
+        by_identity = any(type(layer).__eq__ is not object.__eq__ for layer in graphs)
+        vars(self).update(
+            _segments=segments,
+            _steps=[segment.forward if isinstance(segment, Program) else segment for segment in segments],
+            _lowered=graphs,
+            _kinds=kinds,
+            _by_identity=by_identity,
+            _as_of=-1 if by_identity else as_of,
+        )
+
+    def _is_lowered(self) -> bool:
+        """Whether the segments are still those of the layers that are here: the same ones, of the same kinds."""
+        as_of, lowered = overrides.changes, self._lowered
+        if lowered is None or len(lowered) != len(self.graphs) or not self._has_these_kinds():
+            return False
+        if not all(map(operator.is_, self.graphs, lowered)):
+            return False
+        if not self._by_identity:
+            vars(self)["_as_of"] = as_of
+        return True
+
+    def _has_these_kinds(self) -> bool:
+        return list(map(_kind, self._lowered or ())) == self._kinds
 
     def forward(self, x: Any) -> np.ndarray:
-        if self.graphs != self._lowered:
+        if (self.graphs != self._lowered or self._as_of != overrides.changes) and not self._is_lowered():
             self._lower()
-        for segment in self._segments:
-            x = segment.forward(x)
+        for step in self._steps:
+            x = step(x)
         return x
 
     def backward(self, gradient: Any) -> np.ndarray:
         """Pass dloss/doutput back through all layers; returns dloss/dinput. Parameter gradients are added."""
-        if self.graphs != self._lowered:
-            raise ValueError("Sequential: backward before forward; call the model on an input first")
-        for segment in reversed(self._segments):
+        if self.graphs != self._lowered or (self._by_identity and not self._is_lowered()):
+            raise ValueError(f"{type(self).__name__}: backward before forward; call the model on an input first")
+        if self._newcomers:
+            self.warn_of_newcomers()
+        # A layer that got another `backward` since is asked by itself, and so are all.
+        steps = self._segments if self._as_of == overrides.changes or self._has_these_kinds() else self.graphs
+        for segment in reversed(steps):
             gradient = segment.backward(gradient)
         return gradient
 
@@ -128,19 +182,29 @@ class Sequential(Layer):
         """
         check_integer("predict", "batch_size", batch_size, 1)
         X = real_array(X, "X")
-        if self.graphs != self._lowered:
+        by_call = self._predicts_by_call or ("forward" in self.__dict__ and "predict" not in self.__dict__)
+        stale = self.graphs != self._lowered or self._as_of != overrides.changes
+        if stale and not by_call and not self._is_lowered():
             self._lower()
         outputs = []
         for start in range(0, max(len(X), 1) if X.ndim else 1, batch_size):
             x = X[start : start + batch_size] if X.ndim else X
-            for segment in self._segments:
-                x = segment.predict(x)
+            if by_call:
+                x = self(x)
+            else:
+                for segment in self._segments:
+                    x = segment.predict(x)
             outputs.append(x)
         return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
 
+    def warn_of_newcomers(self) -> None:
+        """Warn, once, of layers that joined after the optimizer was made and that no optimizer holds."""
+        vars(self)["_newcomers"] = False
+        warn_of_newcomers(self, self.graphs)
+
     def whole_program(self) -> Program | None:
         """The program that runs all layers, or None where it takes more than one."""
-        if self.graphs != self._lowered:
+        if not self._is_lowered():
             self._lower()
         (first, *more) = self._segments
         if more or not isinstance(first, Program):
@@ -154,14 +218,70 @@ class Sequential(Layer):
     def __str__(self) -> str:
         return "\n".join(["Sequential:", *map(str, self.graphs)])
 
+    def __repr__(self) -> str:
+        left = max(len(self.graphs) - SHOWN_LAYERS, 0)
+        lines = [repr(layer) for layer in self.graphs[: SHOWN_LAYERS // 2 if left else None]]
+        if left:
+            lines += [f"… {left} more", *map(repr, self.graphs[-SHOWN_LAYERS // 2 :])]
+        inside = "\n".join(lines).replace("\n", "\n  ")
+        return f"{type(self).__name__}(\n  {inside}\n)" if lines else f"{type(self).__name__}()"
+
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if key not in ("_run", "_segments")} | {
-            "_lowered": None
-        }
+        return {key: value for key, value in vars(self).items() if key not in _OF_THIS_PROCESS}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._gather()
+        self._gather(self.graphs)
+
+
+_OF_LOWERING = ("_segments", "_steps", "_lowered", "_kinds", "_as_of", "_by_identity")
+_OF_THIS_PROCESS = ("_run", "_joined", "_born", "_newcomers", *_OF_LOWERING)
+
+
+def _check_layer(owner: str, layer: Any) -> None:
+    if not isinstance(layer, Layer):
+        raise TypeError(f"{owner} takes Layer objects, got {shown(layer)} of type {type(layer).__name__}")
+
+
+def _check_once(layers: Iterable[Layer]) -> None:
+    """Refuse a layer that stands twice."""
+    seen: set[int] = set()
+    for layer in _nested(layers):
+        if id(layer) in seen:
+            raise ValueError(
+                f"the layer '{layer}' stands twice in this Sequential: a layer keeps the state of one place; "
+                "make a second one"
+            )
+        seen.add(id(layer))
+
+
+def _check_widths(layers: Iterable[Layer]) -> None:
+    """Refuse neighbours whose widths do not fit."""
+    before: Linear | None = None  # the last one whose width is known
+    for layer in layers:
+        if is_plain(layer, Linear):
+            n_in = layer.weights.shape[0]
+            if before is not None and n_in != before.weights.shape[1]:
+                raise ValueError(
+                    f"the layer '{layer}' takes {n_in} features, but '{before}' before it gives "
+                    f"{before.weights.shape[1]}"
+                )
+            before = layer
+        elif not is_plain(layer, ReLU):
+            before = None
+
+
+def _tail(layers: list[Layer]) -> list[Layer]:
+    """The layers from the last Linear on, which say how wide the next has to be."""
+    start = next((i for i in range(len(layers) - 1, -1, -1) if isinstance(layers[i], Linear)), 0)
+    return layers[start:]
+
+
+def _kind(layer: Layer) -> str | None:
+    """What a layer is to a program: one that computes in a dtype, one that does in any, or none of its own."""
+    if is_plain(layer, Linear):
+        return layer.weights.dtype.name
+    return ANY if is_plain(layer, ReLU) else None
 
 
 def _nested(layers: Iterable[Layer]) -> Iterator[Layer]:

@@ -2,27 +2,29 @@
 
 import math
 import weakref
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
 
 import numpy as np
 
 from .arrays import aligned_zeros, check_dtype, real_array
 from .kernels import padded
+from .overrides import Checks, Watched, count_change
 
 
 class Arena:
     """One flat aligned array that holds the numbers of several tensors, and one like it for their gradients.
 
     Each tensor takes rows of its padded length, one tensor behind the other. While `stale`, the gradients
-    have been cleared but not yet overwritten. An arena whose tensors have moved to another is `dead`.
+    have been cleared but not yet overwritten. An arena whose tensors have moved to another, or have got
+    company, is `dead`. `room` is how many numbers the storage behind `data` holds.
     """
 
-    def __init__(self, tensors: list["Tensor"], dtype: np.dtype):
+    def __init__(self, tensors: list["Tensor"], dtype: np.dtype, room: int = 0):
         size = sum(tensor._size for tensor in tensors)
         self.dtype = dtype
-        self.data = aligned_zeros(size, dtype)
-        self.grad = aligned_zeros(size, dtype)
+        self._storage = aligned_zeros(max(size, room), dtype), aligned_zeros(max(size, room), dtype)
+        self.data, self.grad = self._storage[0][:size], self._storage[1][:size]
         self.stale = False
         self.dead = False
         self._tensors = [weakref.ref(tensor) for tensor in tensors]
@@ -31,9 +33,29 @@ class Arena:
             tensor._place(self, offset)
             offset += tensor._size
 
+    @property
+    def room(self) -> int:
+        return self._storage[0].size
+
     def tensors(self) -> list["Tensor"]:
         """The tensors that are here now."""
         return [tensor for ref in self._tensors if (tensor := ref()) is not None and tensor._arena is self]
+
+    def joined_by(self, tensors: list["Tensor"]) -> None:
+        """An arena in the same storage, with these tensors behind those that are here and stay where they are."""
+        self.clear_stale()
+        arena = Arena([], self.dtype)
+        arena._storage = self._storage
+        offset = self.data.size
+        size = offset + sum(tensor._size for tensor in tensors)
+        arena.data, arena.grad = self._storage[0][:size], self._storage[1][:size]
+        arena._tensors = self._tensors + [weakref.ref(tensor) for tensor in tensors]
+        for tensor in self.tensors():
+            vars(tensor)["_arena"] = arena
+        for tensor in tensors:
+            tensor._place(arena, offset)
+            offset += tensor._size
+        self.dead = True
 
     def clear_stale(self) -> None:
         """Write the zeros that `stale` stands for."""
@@ -42,15 +64,34 @@ class Arena:
             self.stale = False
 
 
-def gather(tensors: Iterable["Tensor"]) -> None:
-    """Bring tensors of one dtype together in one arena, with all that share an arena with one of them."""
+def gather(tensors: Iterable["Tensor"], growing: bool = False) -> None:
+    """Bring tensors of one dtype together in one arena, with all that share an arena with one of them.
+
+    Where it is `growing`, the arena gets room for as much again, so that few of many additions move anything.
+    """
     arenas = {id(tensor._arena): tensor._arena for tensor in tensors}
-    if len(arenas) > 1 or any(arena.dead for arena in arenas.values()):
-        everyone = [tensor for arena in arenas.values() for tensor in arena.tensors()]
-        Arena(everyone, everyone[0].dtype)
+    if len(arenas) < 2 and not any(arena.dead for arena in arenas.values()):
+        return
+    first, *others = arenas.values()
+    coming = [tensor for arena in others for tensor in arena.tensors()]
+    size = first.data.size + sum(tensor._size for tensor in coming)
+    if not first.dead and size <= first.room:
+        first.joined_by(coming)
+    else:
+        everyone = first.tensors() + coming
+        Arena(everyone, everyone[0].dtype, 2 * size if growing else 0)
 
 
-class Tensor:
+def _read_only(instead: str) -> Callable[[str, str, Any], Any]:
+    """The rule for an attribute that is not assigned to; `instead` says what to write."""
+
+    def refuse(owner: str, name: str, value: Any) -> Any:
+        raise AttributeError(f"{owner}.{name} cannot be assigned; {instead}")
+
+    return refuse
+
+
+class Tensor(Watched):
     """An array of parameters and its gradient.
 
     Args:
@@ -65,26 +106,32 @@ class Tensor:
     Raises TypeError for another dtype, ValueError for a negative size or, on assignment, another shape.
     """
 
+    _checks: ClassVar[Checks] = {
+        "shape": _read_only("make a new Tensor(shape)"),
+        "dtype": _read_only("convert(dtype) changes it, or give dtype= to the layer"),
+    }
+
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    _row: int
+    _ld: int
+    _size: int
     _arena: Arena
     _offset: int
     _data: np.ndarray
     _grad: np.ndarray
 
     def __init__(self, shape: Any, dtype: Any = np.float32):
-        self.dtype = check_dtype(dtype)
-        self.shape: tuple[int, ...] = np.broadcast_shapes(shape)
-        self._row = self.shape[-1] if self.shape else 1
-        self._rows = math.prod(self.shape[:-1])
-        Arena([self], self.dtype)
+        self._shape_up(np.broadcast_shapes(shape), check_dtype(dtype))
 
-    @property
-    def _ld(self) -> int:
-        return padded(self._row, self.dtype.itemsize)
-
-    @property
-    def _size(self) -> int:
-        """Numbers taken in an arena, pads included."""
-        return self._rows * self._ld
+    def _shape_up(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        """Take this shape and dtype, in storage of its own: zeros."""
+        row = shape[-1] if shape else 1
+        ld = padded(row, dtype.itemsize)
+        size = math.prod(shape[:-1]) * ld  # numbers taken in an arena, pads included
+        vars(self).pop("_arena", None)
+        vars(self).update(shape=shape, dtype=dtype, _row=row, _ld=ld, _size=size)
+        Arena([self], dtype)
 
     def _view(self, flat: np.ndarray) -> np.ndarray:
         """This tensor's unpadded part of a flat array laid out as its arena, from its first number on."""
@@ -101,7 +148,7 @@ class Tensor:
             data[...] = self._data
             grad[...] = self._grad
             old.dead = True
-        self._arena, self._offset, self._data, self._grad = arena, offset, data, grad
+        vars(self).update(_arena=arena, _offset=offset, _data=data, _grad=grad)
 
     def _checked(self, value: Any, name: str) -> np.ndarray:
         array = real_array(value, f"the value assigned to Tensor.{name}")
@@ -139,15 +186,18 @@ class Tensor:
 
     def convert(self, dtype: Any) -> None:
         """Change the dtype, to float32 or float64, into storage of its own."""
+        dtype = check_dtype(dtype)
         data, grad = self.data.copy(), self.grad.copy()
         self._arena.dead = True
-        del self._arena
-        self.dtype = check_dtype(dtype)
-        Arena([self], self.dtype)
+        self._shape_up(self.shape, dtype)
         self.data, self.grad = data, grad
+        count_change()
 
     def __str__(self) -> str:
         return f"Tensor shape: {self.shape}, data: {self.data}"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.shape}, {self.dtype})"
 
     def __getstate__(self) -> dict[str, Any]:
         state = {key: value for key, value in vars(self).items() if key not in _STORAGE}
@@ -156,8 +206,8 @@ class Tensor:
     def __setstate__(self, state: dict[str, Any]) -> None:
         data, grad = state.pop("data"), state.pop("grad")
         vars(self).update(state)
-        Arena([self], self.dtype)
+        self._shape_up(data.shape, check_dtype(data.dtype))
         self.data, self.grad = data, grad
 
 
-_STORAGE = ("_arena", "_offset", "_data", "_grad")
+_STORAGE = ("shape", "dtype", "_row", "_ld", "_size", "_arena", "_offset", "_data", "_grad")
