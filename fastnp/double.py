@@ -5,6 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from .overrides import is_plain
+from .sequential import Sequential
+
 
 def in_double(model: Any) -> Any:
     """A deep copy of `model` whose tensors are float64; gradients and values are taken along."""
@@ -15,8 +18,10 @@ def in_double(model: Any) -> Any:
 
 
 def layers_of(model: Any) -> list[Any]:
-    """The layers of a model in their order, those of nested `Sequential`s in place; a single layer is its own list."""
-    graphs = getattr(model, "graphs", None)
-    if graphs is None:
+    """The layers of a model in their order, those of nested `Sequential`s in place; a single layer is its own list.
+
+    A `Sequential` that does otherwise than its layers in a row is a layer itself.
+    """
+    if not is_plain(model, Sequential):
         return [model]
-    return [layer for graph in graphs for layer in layers_of(graph)]
+    return [layer for graph in model.graphs for layer in layers_of(graph)]

@@ -96,19 +96,19 @@ def gradient_check(
     x = x + JITTER * rng.standard_normal(x.shape)
     data = x
     for i, layer in enumerate(layers_of(double)):
-        output = layer.forward(data)
+        output = layer(data)
         jittered = data + JITTER * rng.standard_normal(data.shape)
         weights = rng.standard_normal(output.shape)
 
         def value(point: np.ndarray, layer: Any = layer, weights: np.ndarray = weights) -> float:
-            return float(np.sum(weights * layer.forward(point)))
+            return float(np.sum(weights * layer(point)))
 
         def gradient(point: np.ndarray, layer: Any = layer, weights: np.ndarray = weights) -> np.ndarray:
-            layer.forward(point)
+            layer(point)
             return layer.backward(weights)
 
         report.rows += check.function(f"{i} {layer.name}", value, gradient, jittered, layer.parameters())
-        data = layer.forward(data)
+        data = layer(data)
 
     def loss(pred: np.ndarray) -> float:
         return float(np.sum(loss_fn(pred, target)))
@@ -117,13 +117,13 @@ def gradient_check(
         loss_fn(pred, target)
         return loss_fn.backward()
 
-    report.rows += check.function("the loss", loss, loss_gradient, double.forward(x), [])
+    report.rows += check.function("the loss", loss, loss_gradient, double(x), [])
 
     def whole_gradient(point: np.ndarray) -> np.ndarray:
-        return double.backward(loss_gradient(double.forward(point)))
+        return double.backward(loss_gradient(double(point)))
 
     report.rows += check.function(
-        "the whole model", lambda point: loss(double.forward(point)), whole_gradient, x, double.parameters()
+        "the whole model", lambda point: loss(double(point)), whole_gradient, x, double.parameters()
     )
     return report
 
