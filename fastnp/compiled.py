@@ -1,6 +1,7 @@
 """Whole epochs of training in one kernel call, for models, losses, optimizers and data of fastnp's own."""
 
 import time
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -8,11 +9,12 @@ import numpy as np
 from .arrays import aligned_zeros, take_rows
 from .data import ArrayDataset, BatchSampler, DataLoader
 from .errors import DivergedError
+from .finite import diverged
 from .history import History
-from .interrupts import held_back
 from .kernels import padded
 from .losses import MSE
 from .optimizers import SGD, Range
+from .overrides import is_plain
 from .program import Program
 from .sequential import Sequential
 
@@ -26,16 +28,16 @@ def trainable(model: Any, loss_fn: Any, optimizer: Any, loader: Any) -> tuple[Pr
     """The program and the range of parameters that a kernel can train alone, or None where the loop has to run.
 
     One program must be the whole model, its arena what the optimizer updates, and no gradient left over.
-    Exact types only: a subclass may do otherwise.
+    No method of any of them may have been redefined.
     """
     if not (
-        type(model) is Sequential
-        and type(loss_fn) is MSE
+        is_plain(model, Sequential)
+        and is_plain(loss_fn, MSE)
         and loss_fn.reduction != "none"
-        and type(optimizer) is SGD
-        and type(loader) is DataLoader
-        and type(loader.sampler) is BatchSampler
-        and type(loader.dataset) is ArrayDataset
+        and is_plain(optimizer, SGD)
+        and is_plain(loader, DataLoader)
+        and is_plain(loader.sampler, BatchSampler)
+        and is_plain(loader.dataset, ArrayDataset)
     ):
         return None
     program = model.whole_program()
@@ -43,7 +45,7 @@ def trainable(model: Any, loss_fn: Any, optimizer: Any, loader: Any) -> tuple[Pr
     if program is None or X.shape[1:] != (program.n_in,) or Y.shape[1:] != (program.n_out,):
         return None
     ranges = optimizer.ranges()
-    if len(ranges) != 1 or not ranges[0].whole_arena or not program.is_all_of(ranges[0].arena):
+    if len(ranges) != 1 or not (ranges[0].whole_arena and ranges[0].plain and program.is_all_of(ranges[0].arena)):
         return None
     if not ranges[0].arena.stale and ranges[0].grad.any():
         return None
@@ -55,7 +57,16 @@ class CompiledRun:
     trains on all of them. Epochs that are short are staged and trained on several at a time.
     """
 
-    def __init__(self, program: Program, parameters: Range, loss_fn: MSE, optimizer: SGD, loader: DataLoader):
+    def __init__(
+        self,
+        program: Program,
+        parameters: Range,
+        loss_fn: MSE,
+        optimizer: SGD,
+        loader: DataLoader,
+        held: AbstractContextManager[None],
+    ):
+        self._held = held
         self.program, self.parameters = program, parameters
         self._loss_fn, self._optimizer, self._sampler = loss_fn, optimizer, loader.sampler
         self._X, self._Y = loader.dataset.X, loader.dataset.Y
@@ -106,7 +117,7 @@ class CompiledRun:
         """`count` epochs in one call. Without reshuffling all take the same rows."""
         sampler, losses = self._sampler, np.zeros(count)
         stride = self._rows if sampler.reshuffle else 0
-        with held_back():
+        with self._held:
             before = sampler.state() if sampler.reshuffle and count > 1 else None
             for e in range(count if sampler.reshuffle else 1):
                 self._stage(sampler.next_order()[: self._rows], e * self._rows)
@@ -119,7 +130,7 @@ class CompiledRun:
                 sampler.restore(before)
                 for _ in range(finished + 1):
                     sampler.next_order()
-        return finished, DivergedError(epoch + finished, batch, float(losses[finished]))
+        return finished, self._diverged(epoch + finished, batch, losses[finished])
 
     def _long_epoch(self, epoch: int, history: History) -> tuple[int, DivergedError | None]:
         """One epoch, piece by piece."""
@@ -128,15 +139,18 @@ class CompiledRun:
         start = 0
         while start < self._rows:
             rows = min(self._piece(), self._rows - start)
-            with held_back():
+            with self._held:
                 self._stage(order[start : start + rows], 0)
                 done = self._train(losses, rows, 0)
                 if done < -(-rows // self._batch_size):
-                    return 0, DivergedError(epoch, start // self._batch_size + done, float(losses[0]))
+                    return 0, self._diverged(epoch, start // self._batch_size + done, losses[0])
                 start += rows
                 if start >= self._rows:
                     history.loss.append(float(losses[0] / self._batches))
         return 1, None
+
+    def _diverged(self, epoch: int, batch: int, loss: float) -> DivergedError:
+        return diverged(epoch, batch, float(loss), *self._last_batch, self.parameters.tensors)
 
     def _stage(self, order: np.ndarray, start: int) -> None:
         """Gather the rows of `order`, converted, from row `start` on."""
@@ -159,7 +173,8 @@ class CompiledRun:
         epoch, batch = divmod(min(done, batches * len(losses) - 1), batches)
         first = epoch * stride + batch * batch_size
         last = min(first + batch_size, epoch * stride + rows)
-        pred, target = program.state_after_training(self._x[first:last, : program.n_in]), self._y[first:last].copy()
+        self._last_batch = self._x[first:last, : program.n_in], self._y[first:last]
+        pred, target = program.state_after_training(self._last_batch[0]), self._last_batch[1].copy()
         scale = pred.dtype.type(1 / pred.size if mean else 1)
         with np.errstate(over="ignore", invalid="ignore"):  # kernels do not warn either
             self._loss_fn.remember(pred, target, scale * (pred - target))

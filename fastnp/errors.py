@@ -6,12 +6,15 @@ from typing import Any
 class DivergedError(ArithmeticError):
     """The loss of a batch is not finite; `epoch` and `batch`, counted from 0, say which, `loss` what it is.
 
-    The parameters are as they were before that batch's update.
+    The message says where the data or the parameters were at fault. The parameters are as they were before
+    that batch's update, except where the message says that they are left as they stand: the last update of a
+    training made them so.
     """
 
-    def __init__(self, epoch: int, batch: int, loss: float):
+    def __init__(self, epoch: int, batch: int, loss: float, reason: str = ""):
         super().__init__(
-            f"the training diverged: the loss is {loss} in epoch {epoch}, batch {batch}; the parameters are as "
+            reason
+            or f"the training diverged: the loss is {loss} in epoch {epoch}, batch {batch}; the parameters are as "
             "before this batch's update; try a smaller learning rate"
         )
         self.epoch = epoch
@@ -19,7 +22,7 @@ class DivergedError(ArithmeticError):
         self.loss = loss
 
     def __reduce__(self) -> Any:
-        return type(self), (self.epoch, self.batch, self.loss)
+        return type(self), (self.epoch, self.batch, self.loss, str(self))
 
 
 class CheckFailed(AssertionError):

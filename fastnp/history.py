@@ -2,15 +2,21 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
+
+from .checks import check_list
+from .overrides import Checks, Watched
 
 
-@dataclass
-class History:
+@dataclass(repr=False)
+class History(Watched):
     """The losses of a training run.
 
     `loss` has one number for each epoch, the mean over its batches; `validation_loss` one for each epoch
     that was validated.
     """
+
+    _checks: ClassVar[Checks] = {"loss": check_list, "validation_loss": check_list}
 
     loss: list[float] = field(default_factory=list)
     validation_loss: list[float] = field(default_factory=list)
@@ -25,3 +31,11 @@ class History:
 
         check_path(Path(path))
         draw_history(self.loss, self.validation_loss).savefig(path)
+
+    def __repr__(self) -> str:
+        parts = [f"{len(self.loss)} epochs"]
+        for name in "loss", "validation_loss":
+            losses = getattr(self, name)
+            if losses:
+                parts.append(f"{name} {losses[0]:.4g} → {losses[-1]:.4g}")
+        return f"{type(self).__name__}({', '.join(parts)})"

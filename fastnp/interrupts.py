@@ -4,24 +4,50 @@ import contextlib
 import signal
 import threading
 from collections.abc import Iterator
+from typing import Any
+
+
+class Holding:
+    """What Ctrl-C (SIGINT) does during a training: nothing until the block `with` this object ends, then as always."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._came = False
+
+    def __call__(self, number: int, frame: Any) -> None:
+        if self._depth:
+            self._came = True
+        else:
+            signal.default_int_handler(number, frame)
+
+    def __enter__(self) -> None:
+        self._depth += 1
+
+    def __exit__(self, *exception: Any) -> None:
+        self._depth -= 1
+        if self._came and not self._depth:
+            self._came = False
+            raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
-def held_back() -> Iterator[None]:
-    """Hold back Ctrl-C (SIGINT) until the block ends, for what must be done whole or not at all.
+def held_back() -> Iterator[contextlib.AbstractContextManager[None]]:
+    """For the time of a training, an object inside of whose `with` blocks Ctrl-C waits.
 
-    Python handles signals in the main thread; in others, and where Ctrl-C does something of the user's
-    own, nothing is changed.
+    These are for what must be done whole or not at all. Python handles signals in the main thread; in
+    others, and where Ctrl-C does something of the user's own, nothing is changed.
     """
-    default = signal.default_int_handler
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is not default:
-        yield
-        return
-    came: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, default)
-    if came:
-        raise KeyboardInterrupt
+    main = threading.current_thread() is threading.main_thread()
+    current = signal.getsignal(signal.SIGINT) if main else None
+    if isinstance(current, Holding):  # a training inside of a training
+        yield current
+    elif current is not signal.default_int_handler:
+        yield contextlib.nullcontext()
+    else:
+        holding = Holding()
+        signal.signal(signal.SIGINT, holding)
+        try:
+            yield holding
+        finally:
+            if signal.getsignal(signal.SIGINT) is holding:
+                signal.signal(signal.SIGINT, current)

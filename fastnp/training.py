@@ -2,25 +2,25 @@
 
 import copy
 import math
-import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from .arrays import real_array
-from .checks import check_integer
+from .checks import check_integer, shown
 from .compiled import CompiledRun, trainable
-from .data import ArrayDataset, DataLoader
-from .errors import DivergedError
+from .data import ArrayDataset, BatchSampler, DataLoader, Dataset
+from .finite import check_finite, check_result, diverged
 from .history import History
 from .interrupts import held_back
 from .losses import MSE
 from .optimizers import Optimizer
+from .overrides import is_plain
+from .progress import progress_bar
 from .sequential import Sequential
-
-CHECKED_ROWS = 1 << 16  # numbers that are looked at together when data is checked
+from .tensor import Tensor
 
 
 def fit(
@@ -41,33 +41,37 @@ def fit(
             pred = model(x); loss = loss_fn(pred, y)
             model.backward(loss_fn.backward()); optimizer.step(); optimizer.clear_grad()
 
-    Where model, loss and optimizer are fastnp's own (a `Sequential` of Linear and ReLU, MSE, SGD) and the
-    data is an `ArrayDataset` in a plain `DataLoader`, whole epochs run in one kernel call; else the loop runs.
+    Where model, loss and optimizer are fastnp's own (a `Sequential` of Linear and ReLU, MSE, SGD, with no
+    method redefined) and the data is an `ArrayDataset` in a plain `DataLoader`, whole epochs run in one kernel
+    call; else the loop runs. The gradients of parameters that the optimizer does not hold are cleared, too.
 
     Args:
-        progress: show a progress bar on stderr where that is a terminal.
+        progress: show a progress bar on stderr where that is a terminal, or in a notebook.
         callback: called with (epoch, loss) after every epoch, counted from 0. It may change
             `optimizer.learning_rate`, and stop the training by returning True.
-        validation: (X, Y) or a loader, whose loss is taken after every epoch.
+        validation: (X, Y) or a loader, whose loss is taken after every epoch. Over a loader the batches are
+            weighted by their rows (with reduction 'sum' their losses are added), so that it is the loss of all.
         history: a `History` to append to; it keeps what it has when an exception ends the run.
 
     Returns the history. Raises DivergedError, before the batch changes a parameter, when a loss is not
-    finite; before anything is changed, ValueError or TypeError for epochs below 0, a loader without batches,
-    a model without parameters or with none that the optimizer holds, and data that is not finite. Ctrl-C
-    leaves the model whole, as after the last completed update.
+    finite, and at the end where the last update left parameters that are not; before anything is changed,
+    ValueError or TypeError for epochs below 0, a loader without batches, a model without parameters or with
+    none that the optimizer holds, and data that is not finite. Ctrl-C leaves the model whole, as after the
+    last completed update.
     """
     _check(model, loss_fn, optimizer, dataloader, epochs)
     if history is not None and not isinstance(history, History):
-        raise TypeError(f"fit: history must be a History, got {history!r}")
+        raise TypeError(f"fit: history must be a History, got {shown(history)}")
     if callback is not None and not callable(callback):
-        raise TypeError(f"fit: callback must be callable with (epoch, loss), got {callback!r}")
+        raise TypeError(f"fit: callback must be callable with (epoch, loss), got {shown(callback)}")
     history = History() if history is None else history
     validate = None if validation is None else _validation(model, loss_fn, validation)
+    if isinstance(model, Sequential):
+        model.warn_of_newcomers()
     at_once = epochs if callback is None and validate is None else 1
     epoch = 0
-    silent = None if progress and sys.stderr is not None else True  # None: silent where there is no terminal
-    with tqdm(total=epochs, unit=" epochs", disable=silent) as bar:
-        for done in _epochs(model, loss_fn, optimizer, dataloader, epochs, at_once, history):
+    with progress_bar(epochs, progress) as bar, held_back() as held:
+        for done in _epochs(model, loss_fn, optimizer, dataloader, epochs, at_once, history, held):
             loss = history.loss[-1]
             epoch += done
             bar.set_postfix_str(f"loss {loss:.4g}", refresh=False)
@@ -77,11 +81,20 @@ def fit(
             answer = None if callback is None else callback(epoch - 1, loss)
             if isinstance(answer, (bool, np.bool_)) and answer:
                 break
+    if epoch:
+        check_result(epoch - 1, len(dataloader) - 1, history.loss[-1], _held(model, optimizer))
     return history
 
 
 def _epochs(
-    model: Any, loss_fn: Any, optimizer: Any, dataloader: Any, epochs: int, at_once: int, history: History
+    model: Any,
+    loss_fn: Any,
+    optimizer: Any,
+    dataloader: Any,
+    epochs: int,
+    at_once: int,
+    history: History,
+    held: AbstractContextManager[None],
 ) -> Iterator[int]:
     """Train one epoch, or up to `at_once`, at a time; add their mean losses to the history and give their number."""
     run: CompiledRun | None = None
@@ -90,11 +103,11 @@ def _epochs(
         # Asked anew each time: a callback may have changed anything.
         found = trainable(model, loss_fn, optimizer, dataloader)
         if found is None:
-            _loop_epoch(model, loss_fn, optimizer, dataloader, epoch, history)
+            _loop_epoch(model, loss_fn, optimizer, dataloader, epoch, history, held)
             done, error = 1, None
         else:
             if run is None or not run.is_for(*found, dataloader):
-                run = CompiledRun(*found, loss_fn, optimizer, dataloader)
+                run = CompiledRun(*found, loss_fn, optimizer, dataloader, held)
             done, error = run.epochs(epoch, min(at_once, epochs - epoch), history)
         epoch += done
         if done:
@@ -106,19 +119,32 @@ def _epochs(
                 del error  # it holds this frame, and with it the model
 
 
-def _loop_epoch(model: Any, loss_fn: Any, optimizer: Any, dataloader: Any, epoch: int, history: History) -> None:
+def _loop_epoch(
+    model: Any,
+    loss_fn: Any,
+    optimizer: Any,
+    dataloader: Any,
+    epoch: int,
+    history: History,
+    held: AbstractContextManager[None],
+) -> None:
     """One epoch of the loop as a user writes it; adds the mean loss over its batches to the history."""
     total, batches, recorded = 0.0, 0, False
+    others = _others(model, optimizer)
     for x, y in dataloader:
-        loss = float(np.mean(loss_fn(model(x), y)))
+        loss = loss_fn(model(x), y)
+        if type(loss) is not float:
+            loss = float(np.mean(loss))
         if not math.isfinite(loss):
-            raise DivergedError(epoch, batches, loss)
-        with held_back():
+            raise diverged(epoch, batches, loss, x, y, model.parameters())
+        with held:
             try:
                 model.backward(loss_fn.backward())
                 optimizer.step()
             finally:  # where a layer of the user's raises, too: the next batch shall not add to these
                 optimizer.clear_grad()
+                for tensor in others:
+                    tensor.clear_grad()
             total += loss
             batches += 1
             if recorded:  # it gives more than its length says
@@ -132,28 +158,71 @@ def _loop_epoch(model: Any, loss_fn: Any, optimizer: Any, dataloader: Any, epoch
         history.loss.append(total / batches)
 
 
+def _held(model: Any, optimizer: Any) -> list[Tensor]:
+    """The parameters of a model that the optimizer holds."""
+    held = {id(tensor) for tensor in optimizer.parameters}
+    return [tensor for tensor in model.parameters() if id(tensor) in held]
+
+
+def _others(model: Any, optimizer: Any) -> list[Tensor]:
+    """The parameters of a model that the optimizer does not hold, and so does not clear."""
+    held = {id(tensor) for tensor in optimizer.parameters}
+    return [tensor for tensor in model.parameters() if id(tensor) not in held]
+
+
 def _validation(model: Any, loss_fn: Any, validation: Any) -> Callable[[], float]:
     """A function that takes the loss over the validation data, leaving `loss_fn` as it is."""
-    predict = getattr(model, "predict", model)
     loss_fn = copy.copy(loss_fn)
     batches = validation
-    if isinstance(validation, tuple):
-        if len(validation) != 2:
-            raise ValueError(f"fit: validation must be (X, Y) or a loader, got a tuple of {len(validation)}")
+    if _is_two_arrays(validation):
         X, Y = (real_array(array, f"validation {name}") for array, name in zip(validation, "XY", strict=True))
         if not X.ndim or not Y.ndim or not len(X) == len(Y) > 0:
             raise ValueError(f"fit: validation X and Y need as many rows, at least one; got {X.shape} and {Y.shape}")
         _check_arrays(model, loss_fn, X, Y, ("validation X", "validation Y"), 1)
         batches = [(X, Y)]
-    elif not hasattr(validation, "__iter__") or iter(validation) is validation:
-        raise TypeError(f"fit: validation must be a tuple (X, Y) or a loader, got {validation!r}")
-    elif hasattr(validation, "__len__") and not len(validation):
-        raise ValueError("fit: the validation loader has no batches")
+    else:
+        _check_batches("validation", validation, "a tuple (X, Y) or a loader")
 
     def validate() -> float:
-        return float(np.mean([float(np.mean(loss_fn(predict(x), y))) for x, y in batches]))
+        predict = getattr(model, "predict", model)  # a callback may have replaced it
+        losses, rows = [], []
+        for x, y in batches:
+            losses.append(float(np.mean(loss_fn(predict(x), y))))
+            rows.append(len(y))
+        if len(losses) == 1:
+            return losses[0]
+        if getattr(loss_fn, "reduction", None) == "sum":
+            return float(np.sum(losses))
+        return float(np.average(losses, weights=rows))
 
     return validate
+
+
+def _is_two_arrays(value: Any) -> bool:
+    """Whether this is a pair (X, Y), as a tuple or a list, and not a list of two batches."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        return False
+    return isinstance(value, tuple) or not all(isinstance(item, tuple) for item in value)
+
+
+def _check_batches(name: str, value: Any, expected: str) -> None:
+    """Refuse what cannot be iterated, again and again, for batches (x, y)."""
+    numbers = hasattr(value, "__array__") or hasattr(value, "nnz")  # an array, a table, a sparse matrix
+    if (
+        numbers
+        or isinstance(value, (str, bytes, dict, set))
+        or not hasattr(value, "__iter__")
+        or hasattr(value, "__next__")
+    ):
+        raise TypeError(f"fit: {name} must be {expected}, got {shown(value)}")
+    if isinstance(value, (tuple, list)):
+        for i, batch in enumerate(value):
+            if not (isinstance(batch, (tuple, list)) and len(batch) == 2):
+                got = f"a {type(value).__name__} of {len(value)}, item {i} of which is no pair (x, y)"
+                raise TypeError(f"fit: {name} must be {expected}, got {got}")
+    if hasattr(value, "__len__") and not len(value):
+        hint = "; with drop_last=True it needs at least batch_size rows" if isinstance(value, DataLoader) else ""
+        raise ValueError(f"fit: the {name} has no batches{hint}")
 
 
 def _check(model: Any, loss_fn: Any, optimizer: Any, dataloader: Any, epochs: Any) -> None:
@@ -164,47 +233,38 @@ def _check(model: Any, loss_fn: Any, optimizer: Any, dataloader: Any, epochs: An
         ("optimizer", optimizer, "step"),
     ):
         if isinstance(value, type) or not hasattr(value, method):
-            raise TypeError(f"fit: {name} must be an object with {method}(), got {value!r}")
-    if isinstance(dataloader, np.ndarray) or not (hasattr(dataloader, "__iter__") and hasattr(dataloader, "__len__")):
-        raise TypeError(f"fit: dataloader must be a DataLoader, or iterable with a length, got {dataloader!r}")
-    if not len(dataloader):
-        raise ValueError("fit: the dataloader has no batches; with drop_last=True it needs at least batch_size rows")
+            raise TypeError(f"fit: {name} must be an object with {method}(), got {shown(value)}")
+    _check_data(dataloader)
     parameters = model.parameters()
     if not parameters:
         raise ValueError("fit: the model has no parameters; there is nothing to train")
-    held = {id(tensor) for tensor in optimizer.parameters}
-    if not any(id(tensor) in held for tensor in parameters):
+    if not _held(model, optimizer):
         raise ValueError(
             "fit: the optimizer holds none of the model's parameters, training would change nothing; "
-            "make it with parameters=model.parameters()"
+            "make it with parameters=model.parameters(), or bind(model.parameters()) one that was copied alone"
         )
-    if isinstance(dataloader, DataLoader) and isinstance(dataloader.dataset, ArrayDataset):
+    if isinstance(dataloader, DataLoader) and is_plain(dataloader.dataset, ArrayDataset):
         X, Y = dataloader.dataset.X, dataloader.dataset.Y
         _check_arrays(model, loss_fn, X, Y, ("X", "Y"), getattr(dataloader.sampler, "batch_size", 1))
+
+
+def _check_data(dataloader: Any) -> None:
+    """Refuse what is no loader, has no batches, or asks for rows that are not there."""
+    expected = "a DataLoader, such as DataLoader(ArrayDataset(X, Y), batch_size=32), or iterable with a length"
+    if isinstance(dataloader, Dataset) or not hasattr(dataloader, "__len__"):
+        raise TypeError(f"fit: dataloader must be {expected}, got {shown(dataloader)}")
+    _check_batches("dataloader", dataloader, expected)
+    if not isinstance(dataloader, DataLoader) or not is_plain(dataloader.sampler, BatchSampler):
+        return
+    rows, indices = len(dataloader.dataset), dataloader.sampler.indices
+    if indices.max() >= rows:
+        raise ValueError(f"fit: the sampler's indices reach {indices.max()}, but the data set has {rows} rows")
 
 
 def _check_arrays(model: Any, loss_fn: Any, X: np.ndarray, Y: np.ndarray, names: tuple[str, str], batch: int) -> None:
     """Refuse data that is not finite or, where that changes no state, does not fit the model."""
     dtype = model.parameters()[0].dtype
-    _check_finite(names[0], X, dtype)
-    _check_finite(names[1], Y, dtype)
-    if type(model) is Sequential and type(loss_fn) is MSE and model.whole_program() is not None:
+    check_finite(names[0], X, dtype)
+    check_finite(names[1], Y, dtype)
+    if is_plain(model, Sequential) and is_plain(loss_fn, MSE) and model.whole_program() is not None:
         copy.copy(loss_fn)(model.predict(X[:batch]), Y[:batch])
-
-
-def _check_finite(name: str, array: np.ndarray, dtype: np.dtype) -> None:
-    """Refuse data with NaN, infinity, or numbers that overflow the model's dtype."""
-    if array.dtype.kind != "f":
-        return
-    rows = max(1, CHECKED_ROWS // max(1, array[:1].size))
-    for start in range(0, len(array), rows):
-        piece = array[start : start + rows]
-        with np.errstate(over="ignore"):
-            finite = np.isfinite(piece.astype(dtype, copy=False))
-        if not finite.all():
-            where = tuple(int(i) for i in np.argwhere(~finite)[0])
-            position = (start + where[0], *where[1:])
-            raise ValueError(
-                f"fit: {name}{list(position)} is {piece[where]}, not a finite {dtype}; "
-                "remove or replace such rows before training"
-            )

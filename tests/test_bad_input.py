@@ -224,7 +224,7 @@ LAYERS = {
     "weight_attr": (lambda b: nn.Linear(3, 2, weight_attr=0.5), TypeError, r"weight_attr must be .*callable.* 0\.5"),
     "bias_attr": (lambda b: nn.Linear(3, 2, bias_attr=None), TypeError, "bias_attr must be .*callable.* None"),
     "initial shape": (lambda b: nn.Linear(3, 2, weight_attr=lambda s: z(2, 3)), ValueError, r"\(3, 2\).*\(2, 3\)"),
-    "std": (lambda b: nn.Normal(0, -1.0), ValueError, r"std must not be negative, got -1\.0"),
+    "std": (lambda b: nn.Normal(0, -1.0), ValueError, r"std must be finite and not negative, got -1\.0"),
     "tensor size": (lambda b: nn.Tensor((-1, 2)), ValueError, "negative"),
     "tensor shape": (lambda b: nn.Tensor(2.5), TypeError, "integer"),
     "no layer": (lambda b: nn.Sequential(b.alone, np.tanh), TypeError, "takes Layer objects, got <ufunc 'tanh'>"),
@@ -241,8 +241,8 @@ LAYERS = {
     "empty model": (lambda b: nn.Sequential()(z(1, 1)), ValueError, "no layers"),
     "empty model inside": (lambda b: nn.Sequential(nn.Sequential())(z(1, 1)), ValueError, "no layers"),
     "empty model, backward": (lambda b: nn.Sequential().backward(z(1, 1)), ValueError, "backward before"),
-    "reduction": (lambda b: nn.MSE(reduction="avg"), ValueError, "one of 'mean', 'none', 'sum', got 'avg'"),
-    "reduction None": (lambda b: nn.MSE(reduction=None), ValueError, "one of 'mean', 'none', 'sum', got None"),
+    "reduction": (lambda b: nn.MSE(reduction="avg"), ValueError, "must be 'mean', 'none' or 'sum', got 'avg'"),
+    "reduction None": (lambda b: nn.MSE(reduction=None), ValueError, "must be 'mean', 'none' or 'sum', got None"),
     "backend": (lambda b: nn.set_backend("cuda"), ValueError, "one of 'numba', 'numpy', got 'cuda'"),
     "backend in a block": (lambda b: nn.use_backend("gpu").__enter__(), ValueError, "one of .* got 'gpu'"),
     "backend None": (lambda b: nn.set_backend(None), ValueError, "one of .* got None"),
@@ -319,9 +319,13 @@ def test_optimizers(bench, case):
 
 @pytest.mark.parametrize(("extra", "error"), [([1.0], TypeError), (["again"], ValueError)])
 def test_a_step_over_bad_parameters_changes_nothing(bench, extra, error):
-    good = bench.optimizer.parameters
-    before = bench.state()
-    bench.optimizer.parameters = good + ([good[0]] if extra == ["again"] else extra)
+    good, before = list(bench.optimizer.parameters), bench.state()
+    bad = [good[0]] if extra == ["again"] else extra
+    with pytest.raises(error, match="parameters"):
+        bench.optimizer.parameters = good + bad
+    assert bench.optimizer.parameters == good
+    bench.optimizer.parameters += bad[:0]
+    bench.optimizer.parameters.extend(bad)  # which nobody sees before the step
     with pytest.raises(error, match="parameters"):
         bench.optimizer.step()
     bench.optimizer.parameters = good
@@ -372,8 +376,8 @@ FIVE = range(5)
 DATA = {
     "lengths": (lambda b: nn.ArrayDataset(z(5, 1), z(4, 1)), ValueError, "X has 5 rows, Y 4"),
     "a number": (lambda b: nn.ArrayDataset(z(5, 1), 3.0), ValueError, "Y is a single number; expected an array"),
-    "no length": (lambda b: nn.DataLoader(OnlyItems()), TypeError, "dataset must have __len__, got .*OnlyItems"),
-    "no items": (lambda b: nn.DataLoader(OnlyLength()), TypeError, "must have __getitem__, got .*OnlyLength"),
+    "no length": (lambda b: nn.DataLoader(OnlyItems()), TypeError, "dataset must have __len__, .*got .*OnlyItems"),
+    "no items": (lambda b: nn.DataLoader(OnlyLength()), TypeError, "must have __getitem__, .*got .*OnlyLength"),
     "sampler of None": (lambda b: nn.BatchSampler(), TypeError, "dataset must have a length, got None"),
     "sampler is no class": (lambda b: nn.DataLoader(FIVE, sampler=3), TypeError, "sampler must be a class.* got 3"),
     "batch size 0": (lambda b: nn.BatchSampler(FIVE, batch_size=0), ValueError, "batch_size must be at least 1, got 0"),

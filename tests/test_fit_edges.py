@@ -9,7 +9,7 @@ from test_fit import assert_same, data, fit, loop, setup, state
 from test_fit import backend as backend
 
 import fastnp as nn
-from fastnp import compiled, training
+from fastnp import compiled, finite
 
 # --- a loss that is no longer finite ---
 
@@ -146,8 +146,8 @@ BAD = {
     "Y flat": ({"arrays": (X, Y[:, 0])}, {}, ValueError, r"target \(5,\)"),
     "history": ({}, {"history": []}, TypeError, "history"),
     "callback": ({}, {"callback": 5}, TypeError, "callback"),
-    "validation of three": ({}, {"validation": (X, Y, X)}, ValueError, "validation must be .*got a tuple of 3"),
-    "validation of none": ({}, {"validation": ()}, ValueError, "validation must be .*got a tuple of 0"),
+    "validation of three": ({}, {"validation": (X, Y, X)}, TypeError, "validation must be .*got a tuple of 3"),
+    "validation of none": ({}, {"validation": ()}, ValueError, "the validation has no batches"),
     "validation a number": ({}, {"validation": 5}, TypeError, "validation"),
     "validation lengths": ({}, {"validation": (X, Y[:5])}, ValueError, "validation"),
     "validation width": ({}, {"validation": (X[:, :2], Y)}, ValueError, "2 features"),
@@ -160,7 +160,7 @@ BAD = {
 @pytest.mark.parametrize("reshuffle", [False, True])
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input(name, reshuffle, monkeypatch):
-    monkeypatch.setattr(training, "CHECKED_ROWS", 4)
+    monkeypatch.setattr(finite, "CHECKED_NUMBERS", 4)
     options, arguments, error, message = BAD[name]
     run, other = (setup(**options | {"reshuffle": reshuffle}) for _ in range(2))
     X, Y = data(5)
