@@ -7,13 +7,16 @@ import numpy as np
 
 from .overrides import is_plain
 from .sequential import Sequential
+from .tensor import Tensor
 
 
 def in_double(model: Any) -> Any:
     """A deep copy of `model` whose tensors are float64; gradients and values are taken along."""
-    double = copy.deepcopy(model)
-    for tensor in double.parameters():
-        tensor.convert(np.float64)
+    copies: dict[int, Any] = {}
+    double = copy.deepcopy(model, copies)
+    for copied in list(copies.values()):
+        if isinstance(copied, Tensor):  # also one that `parameters` leaves out, to keep it from being trained
+            copied.convert(np.float64)
     return double
 
 

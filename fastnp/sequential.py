@@ -34,8 +34,8 @@ def _check_graphs(owner: str, name: str, value: Any) -> list[Layer]:
 class _Missing:
     """The layers of a Sequential whose subclass has an `__init__` that does not call this one's: none, so far."""
 
-    def __get__(self, model: Any, owner: type) -> list[Layer]:
-        return vars(model).setdefault("graphs", [])
+    def __get__(self, model: Any, owner: type) -> Any:
+        return self if model is None else vars(model).setdefault("graphs", [])
 
 
 class Sequential(Layer):
