@@ -119,6 +119,7 @@ class BatchSampler(Watched):
         self.reshuffle = reshuffle
         self.rng = rng
         self.indices = np.arange(len(dataset), dtype=np.int64)
+        self._rows = len(dataset)
         if shuffle:
             self._shuffle()
 
@@ -128,6 +129,11 @@ class BatchSampler(Watched):
     def __len__(self) -> int:
         whole, rest = divmod(len(self.indices), self.batch_size)
         return whole + (rest > 0 and not self.drop_last)
+
+    def check_reach(self, rows: int) -> None:
+        """Raise ValueError where the indices reach beyond the rows of a data set that came later."""
+        if len(self.indices) and self.indices.max() >= rows:
+            raise ValueError(f"the sampler's indices reach {self.indices.max()}, but the data set has {rows} rows")
 
     def next_order(self) -> np.ndarray:
         """The order of the next iteration, in a new array; draws it where `reshuffle`."""
@@ -211,8 +217,8 @@ class DataLoader(Watched):
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         dataset = self.dataset
-        if isinstance(dataset, ArrayDataset):
-            len(dataset)  # refuses arrays that were assigned since and differ in length
+        if type(self.sampler) is BatchSampler and len(dataset) != self.sampler._rows:
+            self.sampler.check_reach(len(dataset))
         whole_batch = _whole_batch(dataset)
         for indices in self.sampler:
             if whole_batch is not None:

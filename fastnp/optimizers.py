@@ -211,6 +211,8 @@ class SGD(Optimizer):
 
     @velocity.setter
     def velocity(self, values: Any) -> None:
+        if not isinstance(values, (list, tuple)):
+            raise TypeError(f"SGD: velocity must be a list of arrays, one for each parameter, got {shown(values)}")
         mine = self.velocity
         new = [real_array(value, f"SGD: velocity[{i}]") for i, value in enumerate(values)]
         if [v.shape for v in new] != [v.shape for v in mine]:

@@ -199,8 +199,9 @@ class Sequential(Layer):
 
     def warn_of_newcomers(self) -> None:
         """Warn, once, of layers that joined after the optimizer was made and that no optimizer holds."""
-        vars(self)["_newcomers"] = False
-        warn_of_newcomers(self, self.graphs)
+        if self._newcomers:
+            vars(self)["_newcomers"] = False
+            warn_of_newcomers(self, self.graphs)
 
     def whole_program(self) -> Program | None:
         """The program that runs all layers, or None where it takes more than one."""

@@ -256,9 +256,7 @@ def _check_data(dataloader: Any) -> None:
     _check_batches("dataloader", dataloader, expected)
     if not isinstance(dataloader, DataLoader) or not is_plain(dataloader.sampler, BatchSampler):
         return
-    rows, indices = len(dataloader.dataset), dataloader.sampler.indices
-    if indices.max() >= rows:
-        raise ValueError(f"fit: the sampler's indices reach {indices.max()}, but the data set has {rows} rows")
+    dataloader.sampler.check_reach(len(dataloader.dataset))
 
 
 def _check_arrays(model: Any, loss_fn: Any, X: np.ndarray, Y: np.ndarray, names: tuple[str, str], batch: int) -> None:

@@ -45,6 +45,7 @@ EFFECTS = {
         "__iter__": TRAINING,
         "__len__": TRAINING,
         "next_order": TRAINING,
+        "check_reach": NOWHERE,
         "state": NOWHERE,  # of the compiled run, for a sampler with nothing redefined
         "restore": NOWHERE,
     },
