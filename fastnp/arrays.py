@@ -34,7 +34,7 @@ def real_array(value: Any, name: str) -> np.ndarray:
 def _cure(value: Any) -> str:
     """What to write instead, for tables whose columns arrive as objects."""
     if not hasattr(value, "to_numpy"):
-        return ""
+        return "; call .collect() of it first" if hasattr(value, "collect_schema") else ""
     cast = ".cast(polars.Float64)" if type(value).__module__.startswith("polars") else ".to_numpy(float)"
     columns = "" if getattr(value, "ndim", 2) == 1 else ", without the columns that are no numbers"
     return f"; give {cast} of it{columns}"

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import os
 import re
 import shutil
 import sys
@@ -230,14 +231,22 @@ def _stop(message: str, status: int) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command with `arguments`, by default those of the process.
 
-    What is wrong in the arguments is one line on stderr and exit status 2; a training that diverges is 1,
-    Ctrl-C is 130.
+    What is wrong in the arguments, or in the file that is written to, is one line on stderr and exit status
+    2; a training that diverges is 1, Ctrl-C is 130. A reader that goes away, as `head` does, is 1 and no word.
     """
     try:
         status = cli.main(arguments, prog_name="fastnp", standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # while it can still be said that the disk is full
     except click.ClickException as error:
         _stop(f"error: {error.format_message()}", 2)
     except click.Abort:
         _stop("stopped", 130)
+    except OSError as error:
+        # What is left in the buffer cannot be written when Python exits, either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            sys.exit(1)
+        _stop(f"error: {error if error.filename else f'the output cannot be written: {error.strerror}'}", 2)
     else:
         sys.exit(status or 0)

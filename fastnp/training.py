@@ -202,7 +202,7 @@ def _is_two_arrays(value: Any) -> bool:
     """Whether this is a pair (X, Y), as a tuple or a list, and not a list of two batches."""
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         return False
-    return isinstance(value, tuple) or not all(isinstance(item, tuple) for item in value)
+    return isinstance(value, tuple) or not all(isinstance(item, tuple) and len(item) == 2 for item in value)
 
 
 def _check_batches(name: str, value: Any, expected: str) -> None:
