@@ -1,6 +1,7 @@
 """Layers that joined a model after its optimizer was made, and that nobody trains: said once."""
 
 import itertools
+import sys
 import warnings
 import weakref
 from collections.abc import Iterable
@@ -39,5 +40,14 @@ def warn_of_newcomers(model: Any, layers: Iterable[Any]) -> None:
                 f"the layer {layer!r} joined the model after its optimizer was made, and no optimizer holds its "
                 "parameters: it is not trained. Add them with optimizer.parameters.extend(layer.parameters()), "
                 "or make the optimizer anew",
-                stacklevel=4,
+                stacklevel=_users_level(),
             )
+
+
+def _users_level() -> int:
+    """How many calls up the code stands that called fastnp, counted from the caller of this function."""
+    ours = __name__.partition(".")[0]
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == ours:
+        level, frame = level + 1, frame.f_back
+    return level
