@@ -229,11 +229,9 @@ class DataLoader(Watched):
                 yield _stack([dataset[i] for i in plain], plain)
 
     def __repr__(self) -> str:
-        try:
-            size = f"{len(self)} batches of {self.sampler!r}"
-        except Exception:  # a sampler of the user's own, which need not have a length
-            size = repr(self.sampler)
-        return f"{type(self).__name__}({self.dataset!r}, {size})"
+        dataset, sampler = (vars(self).get(name) for name in ("dataset", "sampler"))
+        size = f"{len(sampler)} batches of " if hasattr(sampler, "__len__") else ""
+        return f"{type(self).__name__}({dataset!r}, {size}{sampler!r})"
 
 
 def _whole_batch(dataset: Any) -> Callable[[Any], Any] | None:

@@ -33,9 +33,9 @@ class History(Watched):
         draw_history(self.loss, self.validation_loss).savefig(path)
 
     def __repr__(self) -> str:
-        parts = [f"{len(self.loss)} epochs"]
+        parts = [f"{len(self.loss)} epoch{'' if len(self.loss) == 1 else 's'}"]
         for name in "loss", "validation_loss":
-            losses = getattr(self, name)
-            if losses:
-                parts.append(f"{name} {losses[0]:.4g} → {losses[-1]:.4g}")
+            ends = getattr(self, name)[:1] + getattr(self, name)[1:][-1:]
+            if ends:
+                parts.append(f"{name} {' → '.join(f'{loss:.4g}' for loss in ends)}")
         return f"{type(self).__name__}({', '.join(parts)})"
