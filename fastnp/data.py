@@ -1,6 +1,6 @@
 """Data sets, and how batches are drawn from them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Sized
 from typing import Any, ClassVar
 
 import numpy as np
@@ -230,7 +230,7 @@ class DataLoader(Watched):
 
     def __repr__(self) -> str:
         dataset, sampler = (vars(self).get(name) for name in ("dataset", "sampler"))
-        size = f"{len(sampler)} batches of " if hasattr(sampler, "__len__") else ""
+        size = f"{len(sampler)} batches of " if isinstance(sampler, Sized) else ""
         return f"{type(self).__name__}({dataset!r}, {size}{sampler!r})"
 
 

@@ -83,7 +83,7 @@ def is_plain(value: Any, base: type[T]) -> TypeGuard[T]:
     cls = type(value)
     if cls is not base and not (isinstance(value, base) and _only_adds(cls, base)):
         return False
-    rules: dict[str, Any] = getattr(cls, "_rules", {})
+    rules: dict[str, Any] = getattr(base, "_rules", {})
     return not any(rules.get(name) is METHOD for name in vars(value))
 
 

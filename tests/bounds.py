@@ -11,6 +11,7 @@ sentinel     min(m, 6√m)·u·G + m·tiny: what a healthy kernel meets in pract
 from typing import Any, NamedTuple
 
 import numpy as np
+from products import matrix_product
 
 HIGHER = {np.dtype(np.float32): np.float64, np.dtype(np.float64): np.longdouble}
 
@@ -34,8 +35,8 @@ def unit_roundoff(dtype: Any) -> float:
 def product(a: np.ndarray, b: np.ndarray, start: np.ndarray | None = None) -> Exact:
     """a·b (+ start, broadcast)."""
     high = HIGHER[a.dtype]
-    value = np.dot(a.astype(high), b.astype(high))
-    magnitude = np.dot(np.abs(a).astype(high), np.abs(b).astype(high))
+    value = matrix_product(a.astype(high), b.astype(high))
+    magnitude = matrix_product(np.abs(a).astype(high), np.abs(b).astype(high))
     if start is not None:
         value = value + start.astype(high)
         magnitude = magnitude + np.abs(start).astype(high)

@@ -319,6 +319,32 @@ def test_no_progress_bar_in_a_pipe():
     assert (status, err) == (0, "")
 
 
+# --- output that cannot be written ---
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize("arguments", [["sin", "--epochs", "1"], ["check"], ["--version"], ["sin", "--help"], []])
+def test_a_full_disk_is_one_line(arguments):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "fastnp", *arguments], stdout=full, stderr=subprocess.PIPE, text=True,
+            env=os.environ | {"FASTNP_QUIET": "1"}, timeout=300,
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == "fastnp: error: the output cannot be written: No space left on device"
+    assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
+
+
+def test_a_reader_that_goes_away_is_no_traceback():
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "fastnp", "--version"], stdout=writing, stderr=subprocess.PIPE, text=True, timeout=300
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
 # --- warmup ---
 
 

@@ -1,5 +1,9 @@
 """`cross_check` and `fastnp check` on sound models, and how they answer what is not a model and its input."""
 
+import ast
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from cases import DTYPES
@@ -402,3 +406,29 @@ def test_check_leaves_the_search_path(capsys, factories):
     check(capsys, f"{factories}:sound")
     check(capsys, f"{factories}:absent")
     assert sys.path == before
+
+
+def test_a_blas_that_computes_wrongly_is_found_in_the_numpy_backend_alone(monkeypatch):
+    """The judge must not pass through it, or it calls the right kernels wrong."""
+    right = np.dot
+
+    def wrong(a, b, out=None):
+        result = right(a, b, out=out)
+        result *= np.float32(1.001)
+        return result
+
+    monkeypatch.setattr(np, "dot", wrong)
+    report = nn.cross_check(build(3, 8, 2), np.random.default_rng(0).normal(size=(5, 3)))
+    assert {row.backend for row in report.rows if not row.passed} == {"numpy"}
+
+
+@pytest.mark.parametrize(
+    "path", [Path(sys.modules[CrossReport.__module__].__file__), *Path(__file__).parent.glob("*.py")]
+)
+def test_no_judge_passes_through_the_blas(path):
+    """Neither the check's nor the tests': products are summed by `einsum`, in integers, or by `math.fsum`."""
+    allowed = {"test_gradient_check.py": 2, "test_own_parts.py": 3, "test_cross_check.py": 1}  # layers; the wrong one
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    products = [node for node in nodes if isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult)]
+    products += [node for node in nodes if isinstance(node, ast.Attribute) and node.attr in ("dot", "matmul")]
+    assert len(products) == allowed.get(path.name, 0), [ast.unparse(node) for node in products]

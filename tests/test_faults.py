@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from products import matrix_product
 
 import fastnp as nn
 from fastnp import compiled, program
@@ -73,7 +74,7 @@ def assert_whole(parts):
         x, y = np.resize(X, (rows, 3)), np.resize(Y, (rows, 2))
         w, b, v, c = (p.data.astype(np.float64) for p in model.parameters())
         factor = 2 if isinstance(model.graphs[0], Own) else 1
-        expected = np.maximum(factor * x @ w + b, 0) @ v + c
+        expected = matrix_product(np.maximum(matrix_product(factor * x, w) + b, 0), v) + c
         assert np.isfinite(expected).all()
         np.testing.assert_allclose(model(x), expected, atol=1e-4, rtol=1e-4)
         np.testing.assert_allclose(model.predict(x), expected, atol=1e-4, rtol=1e-4)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from products import matrix_product
 
 import fastnp
 from fastnp.backend import BACKENDS
@@ -51,7 +52,7 @@ def nearest_kink(model, x):
                 nearest = min(nearest, np.abs(x).min())
             x = np.maximum(x, 0)
         else:
-            x = x @ layer.weights.data + layer.bias.data
+            x = matrix_product(x, layer.weights.data) + layer.bias.data
         previous = layer
     return nearest
 

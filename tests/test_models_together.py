@@ -6,6 +6,7 @@ import threading
 import numpy as np
 import pytest
 from models import assert_same_bits, batches, build, sgd, train, values
+from products import matrix_product
 
 import fastnp as nn
 
@@ -174,7 +175,7 @@ def test_an_encoder_shares_layers_with_the_full_model():
     assert_same_bits(values(full), values(alone))
 
     w, b = full.graphs[0].weights.data, full.graphs[0].bias.data
-    np.testing.assert_allclose(encoder(x), np.maximum(x @ w + b, 0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(encoder(x), np.maximum(matrix_product(x, w) + b, 0), rtol=1e-5, atol=1e-6)
     assert encoder(x).tobytes() != code.tobytes()
     before = values(full)
     losses = train(encoder, encoder_optimizer, [(x, np.ones((5, 8)))] * 30)
@@ -196,13 +197,16 @@ def test_overlapping_models_pass_gradients_through_their_own_layers():
             layer.weights.clear_grad()
             layer.bias.clear_grad()
         a(x)
-        np.testing.assert_allclose(a.backward(g), g @ w2.T @ w1.T)
-        np.testing.assert_allclose(l2.weights.grad, (x @ w1 + l1.bias.data).T @ g)
+        np.testing.assert_allclose(a.backward(g), matrix_product(matrix_product(g, w2.T), w1.T))
+        np.testing.assert_allclose(l2.weights.grad, matrix_product((matrix_product(x, w1) + l1.bias.data).T, g))
         assert not l3.weights.grad.any()
         b(x)
-        np.testing.assert_allclose(b.backward(g), g @ w3.T @ w2.T)
-        np.testing.assert_allclose(l2.weights.grad, (x @ w1 + l1.bias.data).T @ g + x.T @ (g @ w3.T))
-        np.testing.assert_allclose(l1.weights.grad, x.T @ (g @ w2.T))
+        np.testing.assert_allclose(b.backward(g), matrix_product(matrix_product(g, w3.T), w2.T))
+        np.testing.assert_allclose(
+            l2.weights.grad,
+            matrix_product((matrix_product(x, w1) + l1.bias.data).T, g) + matrix_product(x.T, matrix_product(g, w3.T)),
+        )
+        np.testing.assert_allclose(l1.weights.grad, matrix_product(x.T, matrix_product(g, w2.T)))
 
 
 def test_a_layer_run_in_another_model_meanwhile_holds_its_last_input():
@@ -213,5 +217,5 @@ def test_a_layer_run_in_another_model_meanwhile_holds_its_last_input():
     a(x)
     b(z)
     a.backward(g)
-    np.testing.assert_allclose(l2.weights.grad, z.T @ g)
-    np.testing.assert_allclose(l1.weights.grad, x.T @ (g @ l2.weights.data.T))
+    np.testing.assert_allclose(l2.weights.grad, matrix_product(z.T, g))
+    np.testing.assert_allclose(l1.weights.grad, matrix_product(x.T, matrix_product(g, l2.weights.data.T)))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from products import matrix_product
 
 import fastnp
 from fastnp.backend import BACKENDS
@@ -69,13 +70,13 @@ class Oracle:
         inputs = []
         for i, (w, b) in enumerate(zip(weights, biases, strict=True)):
             inputs.append(x if i == 0 else np.where(x > 0, x, 0))
-            x = inputs[-1] @ w + b
+            x = matrix_product(inputs[-1], w) + b
         loss = np.mean((x - y) ** 2) / 2
         d = (x - y) / x.size
         gradients = []
         for i in reversed(range(len(weights))):
-            gradients[:0] = [inputs[i].T @ d, d.sum(axis=0, keepdims=True)]
-            d = d @ weights[i].T * (inputs[i] > 0)
+            gradients[:0] = [matrix_product(inputs[i].T, d), d.sum(axis=0, keepdims=True)]
+            d = matrix_product(d, weights[i].T) * (inputs[i] > 0)
         return loss, gradients
 
     def update(self, gradients, learning_rate, momentum, weight_decay=0.0, l1=False):

@@ -1,5 +1,7 @@
 """Layers, optimizers, initializers, data sets and samplers of users' own."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from models import Scale, batches, build, gradients, sgd, train, values
@@ -177,3 +179,245 @@ def test_own_dataset_and_sampler_feed_a_model():
     model = build(1, 8, 1)
     losses = train(model, sgd(model), list(nn.DataLoader(Squares(), Odd)) * 40)
     assert losses[-1] < losses[0] / 2
+
+
+# --- what users redefine, and leave out ---
+
+POINTS = np.random.default_rng(0).standard_normal((40, 2))
+
+
+def he(n_in, n_out, seed=0):
+    return nn.Linear(n_in, n_out, weight_attr=nn.HeNormal(rng=np.random.default_rng(seed)))
+
+
+class Skip(nn.Sequential):
+    """y = x + layers(x)."""
+
+    def forward(self, x):
+        return x + super().forward(x)
+
+    def backward(self, gradient):
+        return gradient + super().backward(gradient)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_residual_sequential_trains_predicts_validates_and_is_checked(nested):
+    model = Skip(he(2, 2))
+    if nested:
+        model = nn.Sequential(he(2, 2, 1), nn.ReLU(), model, Skip(he(2, 4, 2), nn.ReLU(), he(4, 2, 3)))
+    np.testing.assert_array_equal(model.predict(POINTS), model(POINTS))
+    np.testing.assert_array_equal(model.predict(POINTS, batch_size=7), model(POINTS))
+    nn.gradient_check(model, nn.MSE(), POINTS, POINTS).raise_if_failed()
+    report = nn.cross_check(model, POINTS)
+    assert report.passed
+    assert report.unchecked == (["2 sequential", "3 sequential"] if nested else ["0 sequential"])
+    loader = nn.DataLoader(nn.ArrayDataset(POINTS, POINTS), batch_size=8)
+    history = nn.fit(model, nn.MSE(), sgd(model), loader, 200, validation=(POINTS, POINTS), progress=False)
+    assert history.loss[-1] < (0.5 if nested else 1e-9) * history.loss[0]
+    assert history.validation_loss[-1] == nn.MSE()(model(POINTS), POINTS)
+
+
+def test_a_predict_of_a_subclass_may_use_the_one_it_redefines():
+    class Twice(nn.Sequential):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+        def predict(self, X, batch_size=256):
+            return 2 * super().predict(X, batch_size)
+
+    class Later(Twice):
+        """Its predict is what `Twice` computes."""
+
+    for model in Twice(he(2, 2)), Later(he(2, 2)):
+        np.testing.assert_array_equal(model.predict(POINTS), model(POINTS))
+
+
+def test_a_method_replaced_between_forward_and_backward():
+    model = nn.Sequential(he(2, 3), nn.ReLU(), he(3, 2))
+    model(POINTS)
+    plain = model.backward(np.ones((40, 2)))
+    sgd(model).clear_grad()
+    model(POINTS)
+    last = model.graphs[2]
+    last.backward = lambda gradient: 2 * nn.Linear.backward(last, gradient)
+    np.testing.assert_allclose(model.backward(np.ones((40, 2))), 2 * plain, rtol=1e-6)
+    del last.backward
+    model(POINTS)
+    np.testing.assert_array_equal(model.backward(np.ones((40, 2))), plain)
+
+
+def test_replacing_methods_of_one_model_leaves_the_state_of_another():
+    model, other = nn.Sequential(he(2, 2)), nn.Sequential(he(2, 2))
+    model(POINTS)
+    other.forward = lambda x: x
+    assert model.backward(np.ones((40, 2))).shape == (40, 2)
+
+
+def loader_of(dataset):
+    return nn.DataLoader(dataset, batch_size=4)
+
+
+def test_a_data_set_that_augments_is_asked_for_every_item():
+    class Mirrored(nn.ArrayDataset):
+        def __getitem__(self, idx):
+            x, y = super().__getitem__(idx)
+            return -x, y
+
+    for x, y in loader_of(Mirrored(POINTS, POINTS)):
+        np.testing.assert_array_equal(x, -y)
+
+
+def test_a_data_set_that_repeats_its_rows():
+    class Repeated(nn.ArrayDataset):
+        def __len__(self):
+            return 3 * super().__len__()
+
+        def __getitem__(self, idx):
+            return super().__getitem__(idx % len(self.X))
+
+    loader = loader_of(Repeated(POINTS, POINTS))
+    assert len(loader) == 30
+    np.testing.assert_array_equal(np.concatenate([x for x, _ in loader]), np.tile(POINTS, (3, 1)))
+    model = build(2, 4, 2)
+    assert len(nn.fit(model, nn.MSE(), sgd(model), loader, 2, progress=False).loss) == 2
+
+
+def test_a_data_set_that_hands_on_to_another_what_it_lacks():
+    """Its `__getitem__` is its own; the `__getitems__` that the other has must not stand in for it."""
+
+    class Mirrored:
+        def __init__(self, inside):
+            self.inside = inside
+
+        def __getitem__(self, idx):
+            x, y = self.inside[idx]
+            return -x, y
+
+        def __len__(self):
+            return len(self.inside)
+
+        def __getattr__(self, name):
+            return getattr(self.__dict__["inside"], name)
+
+    for x, y in loader_of(Mirrored(nn.ArrayDataset(POINTS, POINTS))):
+        np.testing.assert_array_equal(x, -y)
+
+
+def test_a_decay_of_the_users_own():
+    class Mine(nn.SGD):
+        def get_decay(self, values):
+            return 0.1 * values
+
+    layer = nn.Linear(2, 2, weight_attr=nn.Constant(1.0))
+    Mine(momentum=0.0, parameters=layer.parameters(), learning_rate=1.0).step()
+    np.testing.assert_allclose(layer.weights.data, 0.9)
+
+
+def test_a_subclass_that_only_adds_runs_compiled():
+    """As most do that are written in the manner of PyTorch."""
+    from fastnp import compiled
+
+    class Net(nn.Sequential):
+        """Two layers."""
+
+        width = 4
+
+        def __init__(self):
+            super().__init__(he(2, self.width), nn.ReLU(), he(self.width, 2))
+
+        def __repr__(self):
+            return "Net()"
+
+        def describe(self):
+            return "two layers"
+
+    model = Net()
+    loader = loader_of(nn.ArrayDataset(POINTS, POINTS))
+    assert compiled.trainable(model, nn.MSE(), sgd(model), loader) is not None
+    model.describe = lambda: "replaced"
+    assert compiled.trainable(model, nn.MSE(), sgd(model), loader) is not None
+    model.backward = model.backward
+    assert compiled.trainable(model, nn.MSE(), sgd(model), loader) is None
+
+
+class Nameless(nn.Layer):
+    def __init__(self):
+        self.factor = 2.0
+
+    def forward(self, x):
+        return self.factor * x
+
+    def backward(self, gradient):
+        return self.factor * gradient
+
+
+@dataclasses.dataclass
+class Factor(nn.Layer):
+    factor: float = 2.0
+
+    forward = Nameless.forward
+    backward = Nameless.backward
+
+
+@pytest.mark.parametrize("own", [Nameless, Factor])
+def test_a_layer_that_does_not_call_the_constructor_of_layer(own):
+    model = nn.Sequential(he(2, 2), own())
+    assert model.graphs[1].name == "layer" and "layer" in str(model)
+    nn.gradient_check(model, nn.MSE(), POINTS, POINTS).raise_if_failed()
+    assert nn.cross_check(model, POINTS).unchecked == ["1 layer"]
+    model = nn.Sequential(own())
+    with pytest.raises(ValueError, match="no parameters"):
+        nn.fit(model, nn.MSE(), nn.SGD(parameters=[]), loader_of(nn.ArrayDataset(POINTS, POINTS)), 1)
+
+
+def test_layers_that_are_equal_are_not_the_same():
+    """Data classes compare by their fields."""
+    model = nn.Sequential(he(2, 2), Factor())
+    before = model(POINTS)
+    model.graphs[1] = Factor()
+    model.graphs[1].factor = 3.0
+    np.testing.assert_allclose(model(POINTS), 1.5 * before, rtol=1e-6)
+    model.graphs[1] = Factor(3.0)
+    with pytest.raises(ValueError, match="backward before forward"):
+        model.backward(np.ones((40, 2)))
+
+
+def test_constructors_that_are_not_called():
+    class Bare(nn.Sequential):
+        def __init__(self):
+            self.note = "no layers yet"
+
+    model = Bare()
+    with pytest.raises(ValueError, match="has no layers"):
+        model(POINTS)
+    model.add(he(2, 2))
+    assert model(POINTS).shape == (40, 2) and Bare().graphs == []
+
+    class Hollow(nn.Linear):
+        def __init__(self):
+            self.width = 2
+
+    with pytest.raises(AttributeError, match=r"Hollow has no parameters: its __init__ must call super\(\).__init__"):
+        Hollow()(POINTS)
+
+
+def test_an_initializer_in_the_place_of_the_name():
+    with pytest.raises(
+        TypeError, match=r"name must be a string, got HeNormal\(\); give an initializer as weight_attr="
+    ):
+        nn.Linear(2, 2, nn.HeNormal())
+
+
+def test_tensors_that_are_converted_after_a_run():
+    model, other = build(3, 4, 2), build(3, 4, 2)
+    model(np.ones((2, 3)))
+    for m in model, other:
+        for tensor in m.parameters():
+            tensor.convert(np.float64)
+    ((x, y),) = batches(3, 2, count=1)
+    assert model(x).dtype == np.float64
+    losses = train(model, sgd(model), [(x, y)] * 3)
+    assert losses == train(other, sgd(other), [(x, y)] * 3)
+    model.graphs[0].weights.convert(np.float32)
+    with pytest.raises(ValueError, match="weights are float32, bias float64; convert both"):
+        model(x)

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from bounds import unit_roundoff
+from products import matrix_product
 
 import fastnp as nn
 from fastnp.backend import BACKENDS
@@ -83,16 +84,16 @@ def magnitudes(model, x, y):
     for i, layer in enumerate(linear):
         inputs.append(size)
         w, b = layer.weights.data.astype(np.float64), layer.bias.data.astype(np.float64)
-        value, size = value @ w + b, size @ np.abs(w) + np.abs(b)
+        value, size = matrix_product(value, w) + b, matrix_product(size, np.abs(w)) + np.abs(b)
         if i + 1 < len(linear):
             masks.append(value > 0)
             value, size = np.where(value > 0, value, 0), np.where(value > 0, size, 0)
     d = (size + np.abs(y)) / y.size
     sizes = []
     for i in reversed(range(len(linear))):
-        sizes[:0] = [inputs[i].T @ d, d.sum(axis=0, keepdims=True)]
+        sizes[:0] = [matrix_product(inputs[i].T, d), d.sum(axis=0, keepdims=True)]
         if i:
-            d = np.where(masks[i - 1], d @ np.abs(linear[i].weights.data.astype(np.float64)).T, 0)
+            d = np.where(masks[i - 1], matrix_product(d, np.abs(linear[i].weights.data.astype(np.float64)).T), 0)
     return sizes
 
 
@@ -102,7 +103,7 @@ def kink_is_near(model, x, dtype):
     for layer in model.graphs:
         if isinstance(layer, nn.Linear):
             w, b = layer.weights.data.astype(np.float64), layer.bias.data.astype(np.float64)
-            value, size = value @ w + b, size @ np.abs(w) + np.abs(b)
+            value, size = matrix_product(value, w) + b, matrix_product(size, np.abs(w)) + np.abs(b)
         else:
             if (np.abs(value) <= 200 * unit_roundoff(dtype) * size).any():
                 return True

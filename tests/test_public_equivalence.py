@@ -10,6 +10,7 @@ import bounds
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from products import matrix_product
 from strategies import ANY, DTYPES, FINITE, LAYOUTS, ROWS, SEEDS, WIDTHS, arrays, integers, normal, of_all_sizes
 
 import fastnp as nn
@@ -71,8 +72,10 @@ class Ball(NamedTuple):
     def times(self, other, dtype, start=None):
         """The product (+ start), and how far from it one in `dtype` of numbers within both may be."""
         a, b = np.abs(self.value), np.abs(other.value)
-        radius = a @ other.radius + self.radius @ b + self.radius @ other.radius
-        value, size = self.value @ other.value, (a + self.radius) @ (b + other.radius)
+        radius = (
+            matrix_product(a, other.radius) + matrix_product(self.radius, b) + matrix_product(self.radius, other.radius)
+        )
+        value, size = matrix_product(self.value, other.value), matrix_product(a + self.radius, b + other.radius)
         if start is not None:
             value, size = value + start.value, size + np.abs(start.value)
         exact = bounds.Exact(value, size, self.value.shape[1] + (start is not None), np.dtype(dtype))
@@ -145,7 +148,12 @@ def test_linear_on_integers_has_the_same_bits(data, batch, n_in, n_out, dtype):
     results = on_each_backend(lambda x, gradient, w, b: run_linear(linear_of(w, b, dtype), x, gradient),
                               [x, gradient, w, b])  # fmt: skip
     assert_same_on_both(results)
-    exact = x[0] @ w[0] + b[0], gradient[0] @ w[0].T, x[0].T @ gradient[0], gradient[0].sum(0, keepdims=True)
+    exact = (
+        matrix_product(x[0], w[0]) + b[0],
+        matrix_product(gradient[0], w[0].T),
+        matrix_product(x[0].T, gradient[0]),
+        gradient[0].sum(0, keepdims=True),
+    )
     for result, expected in zip(results["numba"], exact, strict=True):
         assert np.array_equal(result, expected)
 
@@ -261,7 +269,7 @@ def test_sequential_on_integers_has_the_same_bits(data, batch, widths):
     assert_same_on_both(results)
     y = x[0].astype(float)
     for i, (w, b) in enumerate(made):
-        y = (np.maximum(y, 0) if i else y) @ w + b
+        y = matrix_product(np.maximum(y, 0) if i else y, w) + b
     assert np.array_equal(results["numba"][0], y)
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from models import assert_same_bits, batches, build, gradients, sgd, train, values
+from products import matrix_product
 
 import fastnp as nn
 
@@ -45,9 +46,9 @@ def test_a_layer_run_alone_between_forward_and_backward_holds_that_input():
     first, relu, last = model.graphs
     first(other)
     model.backward(g)
-    np.testing.assert_allclose(last.weights.grad, relu.activated.T @ g)
-    hidden = (g @ last.weights.data.T) * (relu.activated > 0)
-    np.testing.assert_allclose(first.weights.grad, other.T @ hidden)
+    np.testing.assert_allclose(last.weights.grad, matrix_product(relu.activated.T, g))
+    hidden = matrix_product(g, last.weights.data.T) * (relu.activated > 0)
+    np.testing.assert_allclose(first.weights.grad, matrix_product(other.T, hidden))
     np.testing.assert_array_equal(first.input, other)
 
 
@@ -57,7 +58,9 @@ def test_inputs_and_activations_are_kept_by_the_layers():
     model(x)
     first, relu, last = model.graphs
     np.testing.assert_array_equal(first.input, x)
-    np.testing.assert_allclose(relu.activated, np.maximum(x @ first.weights.data + first.bias.data, 0), rtol=1e-12)
+    np.testing.assert_allclose(
+        relu.activated, np.maximum(matrix_product(x, first.weights.data) + first.bias.data, 0), rtol=1e-12
+    )
     np.testing.assert_array_equal(last.input, relu.activated)
 
 
@@ -162,13 +165,15 @@ def test_batch_sizes_may_change_between_calls():
     w1, b1, w2, b2 = values(model)
     for i, size in enumerate(SIZES):
         ((x, g),) = batches(3, 2, count=1, size=size, seed=i)
-        hidden = np.maximum(x @ w1 + b1, 0)
-        np.testing.assert_allclose(model(x), hidden @ w2 + b2, rtol=1e-12, atol=1e-12)
+        hidden = np.maximum(matrix_product(x, w1) + b1, 0)
+        np.testing.assert_allclose(model(x), matrix_product(hidden, w2) + b2, rtol=1e-12, atol=1e-12)
         dx = model.backward(g)
-        dh = (g @ w2.T) * (hidden > 0)
-        np.testing.assert_allclose(dx, dh @ w1.T, rtol=1e-12, atol=1e-12)
+        dh = matrix_product(g, w2.T) * (hidden > 0)
+        np.testing.assert_allclose(dx, matrix_product(dh, w1.T), rtol=1e-12, atol=1e-12)
         for got, want in zip(
-            gradients(model), (x.T @ dh, dh.sum(0, keepdims=True), hidden.T @ g, g.sum(0, keepdims=True)), strict=True
+            gradients(model),
+            (matrix_product(x.T, dh), dh.sum(0, keepdims=True), matrix_product(hidden.T, g), g.sum(0, keepdims=True)),
+            strict=True,
         ):
             np.testing.assert_allclose(got, want, rtol=1e-11, atol=1e-11)
         sgd(model).clear_grad()

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from models import batches, build, sgd, train, values
+from products import matrix_product
 
 import fastnp as nn
 
@@ -81,13 +82,13 @@ def oracle(model, data, momentum, learning_rate, weight_decay):
     for x, y in data:
         inputs = [x]
         for i in range(0, len(p), 2):
-            z = inputs[-1] @ p[i] + p[i + 1]
+            z = matrix_product(inputs[-1], p[i]) + p[i + 1]
             inputs.append(np.maximum(z, 0) if i + 2 < len(p) else z)
         losses.append(np.mean(0.5 * (inputs[-1] - y) ** 2))
         dy, g = (inputs[-1] - y) / y.size, [None] * len(p)
         for i in range(len(p) - 2, -1, -2):
-            g[i], g[i + 1] = inputs[i // 2].T @ dy, dy.sum(axis=0, keepdims=True)
-            dy = (dy @ p[i].T) * (inputs[i // 2] > 0)
+            g[i], g[i + 1] = matrix_product(inputs[i // 2].T, dy), dy.sum(axis=0, keepdims=True)
+            dy = matrix_product(dy, p[i].T) * (inputs[i // 2] > 0)
         for i in range(len(p)):
             v[i] = momentum * v[i] + g[i] + weight_decay * p[i]
             p[i] = p[i] - learning_rate * v[i]
