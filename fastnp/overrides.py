@@ -21,7 +21,7 @@ _HARMLESS = {
     "__annotations__", "__annotate__", "__annotate_func__", "__annotations_cache__", "__conditional_annotations__",
     "__dataclass_fields__", "__dataclass_params__", "__dict__", "__doc__", "__eq__", "__firstlineno__", "__hash__",
     "__init__", "__match_args__", "__module__", "__orig_bases__", "__parameters__", "__qualname__", "__repr__",
-    "__slots__", "__static_attributes__", "__str__", "__weakref__",
+    "__slots__", "__static_attributes__", "__str__", "__weakref__", "_rules", "_predicts_by_call",
 }  # fmt: skip
 
 
