@@ -45,8 +45,8 @@ def held_back() -> Iterator[contextlib.AbstractContextManager[None]]:
         yield contextlib.nullcontext()
     else:
         holding = Holding()
-        signal.signal(signal.SIGINT, holding)
-        try:
+        try:  # from here on: the handler of another signal may raise as soon as this one is replaced
+            signal.signal(signal.SIGINT, holding)
             yield holding
         finally:
             if signal.getsignal(signal.SIGINT) is holding:
