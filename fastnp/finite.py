@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import real_array
 from .errors import DivergedError
 from .tensor import Tensor
 
@@ -43,7 +44,10 @@ def diverged(epoch: int, batch: int, loss: float, x: Any, y: Any, parameters: Se
     start = f"the training diverged: the loss is {loss} in epoch {epoch}, batch {batch}"
     dtype = parameters[0].dtype if parameters else np.dtype(np.float64)
     for name, values in ("x", x), ("y", y):
-        array = np.asarray(values)
+        try:
+            array = real_array(values, name)
+        except (TypeError, ValueError):  # what only a loss of the user's own can read
+            continue
         where = first_not_finite(array, dtype)
         if where is not None:
             return DivergedError(epoch, batch, loss, (

@@ -1,0 +1,86 @@
+"""What `fit` is given, checked before anything is changed."""
+
+import copy
+from typing import Any
+
+import numpy as np
+
+from .checks import check_integer, shown
+from .data import ArrayDataset, BatchSampler, DataLoader, Dataset
+from .finite import check_finite
+from .losses import MSE
+from .overrides import is_plain
+from .sequential import Sequential
+from .tensor import Tensor
+
+
+def check_arguments(model: Any, loss_fn: Any, optimizer: Any, dataloader: Any, epochs: Any) -> None:
+    check_integer("fit", "epochs", epochs, 0)
+    for name, value, method in (
+        ("model", model, "backward"),
+        ("loss_fn", loss_fn, "backward"),
+        ("optimizer", optimizer, "step"),
+    ):
+        if isinstance(value, type) or not hasattr(value, method):
+            raise TypeError(f"fit: {name} must be an object with {method}(), got {shown(value)}")
+    _check_data(dataloader)
+    parameters = model.parameters()
+    if not parameters:
+        raise ValueError("fit: the model has no parameters; there is nothing to train")
+    if not held_parameters(model, optimizer):
+        raise ValueError(
+            "fit: the optimizer holds none of the model's parameters, training would change nothing; "
+            "make it with parameters=model.parameters(), or bind(model.parameters()) one that was copied alone"
+        )
+    if isinstance(dataloader, DataLoader) and is_plain(dataloader.dataset, ArrayDataset):
+        X, Y = dataloader.dataset.X, dataloader.dataset.Y
+        check_arrays(model, loss_fn, X, Y, ("X", "Y"), getattr(dataloader.sampler, "batch_size", 1))
+
+
+def _check_data(dataloader: Any) -> None:
+    """Refuse what is no loader, has no batches, or asks for rows that are not there."""
+    expected = "a DataLoader, such as DataLoader(ArrayDataset(X, Y), batch_size=32), or iterable with a length"
+    if isinstance(dataloader, Dataset) or not hasattr(dataloader, "__len__"):
+        raise TypeError(f"fit: dataloader must be {expected}, got {shown(dataloader)}")
+    check_batches("dataloader", dataloader, expected)
+    if not isinstance(dataloader, DataLoader) or not is_plain(dataloader.sampler, BatchSampler):
+        return
+    dataloader.sampler.check_reach(len(dataloader.dataset))
+
+
+def check_arrays(model: Any, loss_fn: Any, X: np.ndarray, Y: np.ndarray, names: tuple[str, str], batch: int) -> None:
+    """Refuse data that is not finite or, where that changes no state, does not fit the model."""
+    dtype = model.parameters()[0].dtype
+    check_finite(names[0], X, dtype)
+    check_finite(names[1], Y, dtype)
+    if is_plain(model, Sequential) and is_plain(loss_fn, MSE) and model.whole_program() is not None:
+        copy.copy(loss_fn)(model.predict(X[:batch]), Y[:batch])
+
+
+def is_two_arrays(value: Any) -> bool:
+    """Whether this is a pair (X, Y), as a tuple or a list, and not a list of two batches."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        return False
+    return isinstance(value, tuple) or not all(isinstance(item, tuple) and len(item) == 2 for item in value)
+
+
+def check_batches(name: str, value: Any, expected: str) -> None:
+    """Refuse what cannot be iterated, again and again, for batches (x, y)."""
+    numbers = hasattr(value, "__array__") or hasattr(value, "nnz")  # an array, a table, a sparse matrix
+    once = hasattr(value, "__next__")
+    if numbers or once or isinstance(value, (str, bytes, dict, set)) or not hasattr(value, "__iter__"):
+        raise TypeError(f"fit: {name} must be {expected}, got {shown(value)}")
+    if isinstance(value, (tuple, list)):
+        for i, batch in enumerate(value):
+            if not (isinstance(batch, (tuple, list)) and len(batch) == 2):
+                got = f"a {type(value).__name__} of {len(value)}, item {i} of which is no pair (x, y)"
+                raise TypeError(f"fit: {name} must be {expected}, got {got}")
+    if hasattr(value, "__len__") and not len(value):
+        hint = "; with drop_last=True it needs at least batch_size rows" if isinstance(value, DataLoader) else ""
+        raise ValueError(f"fit: the {name} has no batches{hint}")
+
+
+def held_parameters(model: Any, optimizer: Any) -> list[Tensor]:
+    """The parameters of a model that the optimizer holds."""
+    held = {id(tensor) for tensor in optimizer.parameters}
+    return [tensor for tensor in model.parameters() if id(tensor) in held]
