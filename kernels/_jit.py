@@ -14,6 +14,9 @@ from pathlib import Path
 import numba
 import platformdirs
 from numba.core.caching import FunctionCache, NullCache
+from numba.core.compiler_lock import global_compiler_lock
+
+from ._shelter import sheltered
 
 OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False}
 
@@ -111,6 +114,17 @@ def inlined(function):
     return numba.njit(function, inline="always", **OPTIONS)
 
 
+def _unbroken(method):
+    """A method of a dispatcher that only types without compiled code need, safe from signal handlers."""
+
+    def run(*arguments):
+        if global_compiler_lock.is_locked():  # by this thread: another would wait for it, and this one for the other
+            return method(*arguments)
+        return sheltered(method, *arguments)
+
+    return run
+
+
 def kernel(function):
     """Compile a function that Python calls, cached on disk where a folder can be written."""
     dispatcher = numba.njit(function, **OPTIONS)
@@ -126,4 +140,6 @@ def kernel(function):
                 pass
             finally:
                 numba.config.CACHE_DIR = before
+    for name in "typeof_pyval", "_compile_for_args":  # what a call looks up when it finds nothing compiled
+        setattr(dispatcher, name, _unbroken(getattr(dispatcher, name)))
     return dispatcher
