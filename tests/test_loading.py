@@ -233,7 +233,9 @@ loss()
 # --- a Numba that fails ---
 
 
-@pytest.fixture(params=["AttributeError('no', 'attribute')", "OSError('cannot\\nload')", "SystemExit()", "ImportError('x')"])
+@pytest.fixture(
+    params=["AttributeError('no', 'attribute')", "OSError('cannot\\nload')", "SystemExit()", "ImportError('x')"]
+)
 def broken(request, tmp_path):
     """A folder with a Numba that raises when it is imported."""
     (tmp_path / "numba").mkdir()
