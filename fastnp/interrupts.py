@@ -18,8 +18,8 @@ def held_back() -> Iterator[None]:
         yield
         return
     came: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
-    try:
+    try:  # from here on: the handler of another signal may raise as soon as this one is replaced
+        signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
         yield
     finally:
         signal.signal(signal.SIGINT, default)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import fastnp
+from fastnp.interrupts import held_back
 from fastnp.kernels._shelter import sheltered
 
 ROOT = Path(fastnp.__file__).parents[1]
@@ -228,6 +229,21 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 loss()
 """
     assert python(code, NUMBA_CACHE_DIR=str(warm)) == (0, "", "")
+
+
+def test_an_exception_of_a_handler_leaves_ctrl_c_as_it_was(monkeypatch):
+    """Another signal, just as Ctrl-C has been held back."""
+    replace = signal.signal
+
+    def replaced(number, handler):
+        replace(number, handler)
+        if handler is not signal.default_int_handler:
+            raise TimeoutError
+
+    monkeypatch.setattr(signal, "signal", replaced)
+    with pytest.raises(TimeoutError), held_back():
+        pass
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 # --- a Numba that fails ---

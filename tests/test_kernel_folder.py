@@ -237,7 +237,7 @@ def test_every_module_counts_also_in_packages_below(tmp_path):
 def test_byte_code_alone_keeps_its_kernels(tmp_path):
     package = copy_of_kernels(tmp_path / "edited")
     assert compileall.compile_dir(package, quiet=1, legacy=True)
-    for path in package.glob("*.py"):
+    for path in package.rglob("*.py"):
         path.unlink()
     kept_across_processes(tmp_path, tmp_path / "cache")
     first = digest(package)
@@ -248,8 +248,8 @@ def test_byte_code_alone_keeps_its_kernels(tmp_path):
 def test_an_archive_keeps_its_kernels(tmp_path):
     archive = tmp_path / "packages.zip"
     with zipfile.ZipFile(archive, "w") as file:
-        for path in SOURCES.glob("*.py"):
-            file.write(path, f"edited/{path.name}")
+        for path in SOURCES.rglob("*.py"):
+            file.write(path, Path("edited") / path.relative_to(SOURCES))
     kept_across_processes(archive, tmp_path / "cache")
 
 
