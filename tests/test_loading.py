@@ -228,7 +228,8 @@ if child == 0:
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 loss()
 """
-    assert python(code, NUMBA_CACHE_DIR=str(warm)) == (0, "", "")
+    options = "-W", "ignore:.*fork:DeprecationWarning"
+    assert python(code, options=options, NUMBA_CACHE_DIR=str(warm)) == (0, "", "")
 
 
 def test_an_exception_of_a_handler_leaves_ctrl_c_as_it_was(monkeypatch):
