@@ -29,7 +29,7 @@ def python(code, *arguments, options=(), **variables):
     """Run Python code in a process of its own; returns its (exit status, stdout, stderr)."""
     done = subprocess.run(
         [sys.executable, *options, "-c", code, *map(str, arguments)],
-        env=environment(**variables), capture_output=True, text=True, timeout=60,
+        env=environment(**variables), capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     return done.returncode, done.stdout, done.stderr
 
