@@ -9,8 +9,10 @@ import os
 import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
+
+from .kernels._shelter import sheltered
 
 BACKENDS = ("numba", "numpy")
 
@@ -41,17 +43,35 @@ if os.environ.get("FASTNP_BACKEND"):
         raise ValueError(f"FASTNP_BACKEND: {error}") from None
 
 
+def import_kernels(name: str) -> dict[str, ModuleType]:
+    """The module of each concept's kernels in a backend; ImportError where Numba fails, in whatever way."""
+    return sheltered(_import, name)
+
+
+def _import(name: str) -> dict[str, ModuleType]:
+    if name == "numpy":
+        return dict.fromkeys(_KERNELS, importlib.import_module("fastnp.kernels.reference"))
+    try:
+        return {module: importlib.import_module(f"fastnp.kernels.{module}") for module in _KERNELS}
+    except ImportError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ImportError(f"{type(error).__name__}: {error}") from error
+
+
 def _load(name: str) -> SimpleNamespace:
     """Import the kernels of a backend; where Numba cannot be imported, say so once and take NumPy's."""
-    if name == "numba":
-        try:
-            modules = {module: importlib.import_module(f"fastnp.kernels.{module}") for module in _KERNELS}
-        except ImportError as error:
-            print(f"fastnp: Numba cannot be used ({error}); running on NumPy, more slowly.", file=sys.stderr)
-            _loaded[name] = kernels_of("numpy")
-            return _loaded[name]
-    else:
-        modules = dict.fromkeys(_KERNELS, importlib.import_module("fastnp.kernels.reference"))
+    if name in _loaded:  # by another thread, meanwhile
+        return _loaded[name]
+    try:
+        modules = _import(name)
+    except ImportError as error:
+        if name != "numba":
+            raise
+        reason = " ".join(str(error).split())
+        print(f"fastnp: Numba cannot be used ({reason}); running on NumPy, more slowly.", file=sys.stderr)
+        _loaded[name] = _loaded.get("numpy") or _load("numpy")
+        return _loaded[name]
     kernels = {kernel: getattr(modules[module], kernel) for module, names in _KERNELS.items() for kernel in names}
     _loaded[name] = SimpleNamespace(**kernels, name=name)
     return _loaded[name]
@@ -59,13 +79,13 @@ def _load(name: str) -> SimpleNamespace:
 
 def kernels_of(name: str) -> SimpleNamespace:
     """The kernels of the backend `name`, as attributes."""
-    return _loaded.get(name) or _load(_check(name))
+    return _loaded.get(name) or sheltered(_load, _check(name))
 
 
 def kernels() -> Any:
     """The kernels of the backend in force, as attributes."""
     name = _context.get() or _process
-    return _loaded.get(name) or _load(name)
+    return _loaded.get(name) or sheltered(_load, name)
 
 
 def get_backend() -> str:

@@ -30,7 +30,7 @@ from . import (
     fit,
 )
 from . import __version__ as version
-from .backend import BACKENDS, get_backend, kernels, use_backend
+from .backend import BACKENDS, get_backend, import_kernels, kernels, use_backend
 from .cli_check import check
 from .datasets import read_points, sin_curve, sin_data
 
@@ -198,13 +198,15 @@ def _hint(init: str) -> str:
 def warmup(clear: bool) -> None:
     """Compile all kernels now, so that no program has to wait for it."""
     try:
-        from .kernels import _jit
+        import_kernels("numba")
     except ImportError as error:
-        raise click.ClickException(f"Numba cannot be imported: {error}") from error
-    if clear:
+        raise click.ClickException(f"Numba cannot be imported: {' '.join(str(error).split())}") from error
+    from .kernels import _jit
+
+    if clear and _jit.cache_root():
         current = f"fastnp-{_jit.source_digest()}"
         for folder in sorted(_jit.cache_root().glob("fastnp-*")):
-            if re.fullmatch("fastnp-[0-9a-f]{16}", folder.name) and folder.name != current and _is_folder(folder):
+            if re.fullmatch("fastnp-[0-9a-f]{16}", folder.name) and folder.name != current and _jit.is_ours(folder):
                 with _refused():
                     shutil.rmtree(folder)
                 click.echo(f"removed {folder}")
@@ -212,15 +214,11 @@ def warmup(clear: bool) -> None:
     with use_backend("numba"):
         for dtype in DTYPES:
             compile_everything(dtype)
-    where = _jit.CACHE_FOLDER or f"nowhere: {_jit.cache_root()} cannot be written, every process compiles anew"
+    where = _jit.kept_in() or "nowhere: no cache folder can be written, every process compiles anew"
     click.echo(f"ready after {time.perf_counter() - start:.1f} s, kept in {where}")
 
 
 cli.add_command(check)
-
-
-def _is_folder(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()
 
 
 def _stop(message: str, status: int) -> None:

@@ -26,9 +26,9 @@ assert np.array_equal(y, np.maximum(x, 0)), y
 
 
 def run(code, cache, path=Path(fastnp.__file__).parents[1], **environment):
-    """Run Python code in a new process; returns its stderr, and fails where it fails."""
+    """Run Python code in a new process, which writes no byte code; returns its stderr, and fails where it fails."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("FASTNP_")}
-    env.update(environment, NUMBA_CACHE_DIR=str(cache))
+    env.update(environment, NUMBA_CACHE_DIR=str(cache), PYTHONDONTWRITEBYTECODE="1")
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(path), os.environ.get("PYTHONPATH")]))
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -43,8 +43,8 @@ def files(cache):
 
 def assert_announced_once(stderr):
     (line,) = stderr.splitlines()
-    assert line.startswith("fastnp:")
-    assert "compil" in line
+    assert line.startswith("fastnp: compiling kernels ")
+    assert "once" not in line
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,8 @@ def cache(warm, tmp_path):
 def test_compiling_is_announced_once_and_kept_under_the_digest(warm):
     cache, stderr = warm
     assert_announced_once(stderr)
-    assert [path.name for path in cache.iterdir()] == [f"fastnp-{_jit.source_digest()}"]
+    (folder,) = cache.iterdir()
+    assert folder.name == f"fastnp-{_jit.source_digest()}" and f"kept in {folder};" in stderr
     names = sorted(path.name.split(".")[1].split("-")[0] + path.suffix for path in files(cache))
     assert names == ["relu_backward.nbc", "relu_backward.nbi", "relu_forward.nbc", "relu_forward.nbi"]
 
@@ -94,11 +95,64 @@ def test_a_damaged_cache_never_reaches_the_user(cache, suffix, damage):
     assert run(CALL, cache) == "", "the damaged files were not replaced"
 
 
+def test_kernels_of_two_types_under_each_others_name_are_not_taken(tmp_path):
+    """So Numba leaves them where two processes compile for two types at once."""
+    code = CALL + CALL.replace("float32", "float64").replace("(2, 16)", "(4, 8)")
+    run(code, tmp_path)
+    one, other = sorted(tmp_path.rglob("relu.relu_forward*.nbc"))
+    content = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(content)
+    assert_announced_once(run(code, tmp_path))
+    assert run(code, tmp_path) == ""
+
+
 def test_without_a_writable_cache_kernels_work_uncached(tmp_path):
     """A folder below a regular file cannot be made, not even by root."""
     (tmp_path / "file").write_text("")
-    assert_announced_once(run(CALL, tmp_path / "file" / "cache"))
+    nowhere = str(tmp_path / "file" / "cache")
+    code = f"""
+import tempfile, platformdirs
+tempfile.tempdir = {nowhere!r}
+platformdirs.user_cache_dir = lambda *arguments, **options: {nowhere!r}
+{CALL}
+"""
+    stderr = run(code, nowhere)
+    assert_announced_once(stderr)
+    assert "in every process" in stderr
     assert files(tmp_path).keys() == {tmp_path / "file"}
+
+
+def test_kernels_that_cannot_be_saved_are_one_line(tmp_path):
+    """The folder goes away after it was chosen, and a file takes its place."""
+    code = f"""
+import shutil, pathlib
+from fastnp.kernels import _jit
+assert _jit.kept_in() == _jit.cache_root() / ("fastnp-" + _jit.source_digest())
+shutil.rmtree(_jit.kept_in())
+_jit.kept_in().touch()
+{CALL}
+assert _jit.kept_in() is None
+"""
+    compiling, saving = run(code, tmp_path / "said").splitlines()
+    assert_announced_once(compiling)
+    assert saving.startswith("fastnp: the compiled kernels cannot be kept in ")
+    assert run(code, tmp_path / "quiet", FASTNP_QUIET="1") == ""
+
+
+def test_a_folder_that_was_removed_is_made_again(tmp_path):
+    code = f"import shutil\nfrom fastnp.kernels import _jit\nshutil.rmtree(_jit.kept_in())\n{CALL}"
+    assert_announced_once(run(code, tmp_path))
+    assert run(CALL, tmp_path) == ""
+    (folder,) = tmp_path.iterdir()
+    assert os.name != "posix" or folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_stderr_that_takes_nothing(tmp_path):
+    for i, stderr in enumerate(["None", "open(os.devnull)", "open('/dev/full', 'w', buffering=1)"]):
+        if "/dev/full" in stderr and not Path("/dev/full").exists():
+            continue
+        assert run(f"import os, sys\nsys.stderr = {stderr}\n{CALL}\nsys.stderr = None", tmp_path / str(i)) == ""
 
 
 def test_quiet_and_first_calls_from_several_threads(tmp_path):
@@ -150,5 +204,5 @@ assert y[0, :2].tolist() == [{}, {}], y
     assert source.count('builder.fcmp_ordered("<=", x, zero)') == 1
     simd.write_text(source.replace('fcmp_ordered("<=", x, zero)', 'fcmp_ordered(">=", x, zero)'), encoding="utf-8")
     os.utime(simd, ns=(times.st_atime_ns, times.st_mtime_ns))  # nor does it take a newer file
-    assert_announced_once(run(code.format(-1, 0), cache, path=tmp_path, PYTHONDONTWRITEBYTECODE="1"))
+    assert_announced_once(run(code.format(-1, 0), cache, path=tmp_path))
     assert len(list(cache.iterdir())) == 2
