@@ -96,11 +96,18 @@ def test_layers_that_are_not_fastnps_are_named_and_what_is_around_them_is_checke
     assert "1 twice: not a layer of fastnp's, run but not checked" in str(report)
 
 
-def test_a_subclass_of_a_layer_counts_as_the_users_own():
-    class Other(nn.Linear):
-        pass
+def test_a_subclass_counts_as_the_users_own_where_it_redefines_something():
+    class Redefined(nn.Linear):
+        def forward(self, x):
+            return super().forward(x)
 
-    assert checked(nn.Sequential(Other(3, 2, weight_attr=nn.HeNormal(rng=np.random.default_rng(0)))), X).unchecked
+    class Described(nn.Linear):
+        def describe(self):
+            return "a layer of mine"
+
+    for cls, unchecked in (Redefined, ["0 linear"]), (Described, []):
+        layer = cls(3, 2, weight_attr=nn.HeNormal(rng=np.random.default_rng(0)))
+        assert checked(nn.Sequential(layer), X).unchecked == unchecked
 
 
 @dtypes
