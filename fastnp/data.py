@@ -9,8 +9,6 @@ from .arrays import positions, real_array, take_rows
 from .checks import check_flag, check_generator, check_positive_integer, generator, shown
 from .overrides import Checks, Watched, definer, is_newer
 
-INDEX = np.dtype(np.int64)
-
 
 class Dataset(Watched):
     """Base class: `dataset[idx]` is a pair (data, label), `len(dataset)` the number of pairs.
@@ -54,8 +52,6 @@ class ArrayDataset(Dataset):
         return self.X[idx], self.Y[idx]
 
     def __getitems__(self, indices: Any) -> tuple[np.ndarray, np.ndarray]:
-        if not (type(indices) is np.ndarray and indices.dtype is INDEX):
-            indices = positions(indices, "the sampler")
         return take_rows(self.X, indices), take_rows(self.Y, indices)
 
     def __len__(self) -> int:
@@ -220,7 +216,10 @@ class DataLoader(Watched):
         if type(self.sampler) is BatchSampler and len(dataset) != self.sampler._rows:
             self.sampler.check_reach(len(dataset))
         whole_batch = _whole_batch(dataset)
-        for indices in self.sampler:
+        batches = self.sampler
+        if type(batches) is not BatchSampler and isinstance(dataset, ArrayDataset) and whole_batch is not None:
+            batches = (positions(indices, "the sampler") for indices in batches)
+        for indices in batches:
             if whole_batch is not None:
                 batch = whole_batch(indices)
                 yield batch if isinstance(batch, tuple) else _stack(batch, indices)
@@ -229,7 +228,7 @@ class DataLoader(Watched):
                 yield _stack([dataset[i] for i in plain], plain)
 
     def __repr__(self) -> str:
-        dataset, sampler = (vars(self).get(name) for name in ("dataset", "sampler"))
+        dataset, sampler = (getattr(self, name, None) for name in ("dataset", "sampler"))
         size = f"{len(sampler)} batches of " if isinstance(sampler, Sized) else ""
         return f"{type(self).__name__}({dataset!r}, {size}{sampler!r})"
 
@@ -237,8 +236,10 @@ class DataLoader(Watched):
 def _whole_batch(dataset: Any) -> Callable[[Any], Any] | None:
     """The `__getitems__` of a data set, unless a class more derived redefines the `__getitem__` that it stands for."""
     cls = type(dataset)
-    if "__getitems__" in getattr(dataset, "__dict__", {}):
+    if cls is ArrayDataset:
         return dataset.__getitems__
+    if isinstance(dataset, Watched) and "__getitems__" in dataset._replaced:
+        return dataset.__getitems__  # type: ignore[attr-defined]
     # Looked up on the class: an object that hands on to another what it lacks itself has no `__getitems__`.
     if definer(cls, "__getitems__") is None or is_newer(cls, "__getitem__", "__getitems__"):
         return None

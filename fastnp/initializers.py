@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .checks import check_generator, check_name, check_rate, check_real, generator, shown
+from .checks import check_generator, check_name, check_rate, check_real, generator
 from .overrides import Checks, Watched
 
 
@@ -28,8 +28,9 @@ class Initializer(Watched):
         return self.name
 
     def __repr__(self) -> str:
-        settings = {name: value for name, value in vars(self).items() if name not in ("name", "shape", "rng")}
-        return f"{type(self).__name__}({', '.join(f'{name}={shown(value)}' for name, value in settings.items())})"
+        settings = {name: getattr(self, name, None) for name in self._rules}
+        numbers = [f"{name}={value:g}" for name, value in settings.items() if isinstance(value, float)]
+        return f"{type(self).__name__}({', '.join(numbers)})"
 
 
 class Constant(Initializer):

@@ -10,8 +10,9 @@ from .checks import check_integer, check_name, shown
 from .initializers import Constant, Normal
 from .kernels import LINEAR, RELU
 from .lowering import Op
-from .overrides import Checks, Watched, definer, is_library
+from .overrides import Checks, Watched, definer, is_library, put
 from .program import Program
+from .state import State
 from .tensor import Tensor, gather
 
 
@@ -47,6 +48,10 @@ class Layer(Watched):
         """The output for x, where nobody will ask for `backward`."""
         return self(x)
 
+    def _forward_is_replaced(self) -> bool:
+        """Whether this object has got a `forward` of its own, and no `predict` that knows of it."""
+        return "forward" in self._replaced and "predict" not in self._replaced
+
     def parameters(self) -> list[Tensor]:
         """The tensors that an optimizer should train."""
         return []
@@ -67,16 +72,6 @@ class Layer(Watched):
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in vars(self).items() if key not in ("_run", "_alone", "_joined")}
-
-
-class _State:
-    """An attribute that is read from the program of a layer; a subclass that assigns it has its own."""
-
-    def __init__(self, read: Callable[[Any], np.ndarray]):
-        self.read = read
-
-    def __get__(self, layer: Any, owner: type) -> Any:
-        return self if layer is None else self.read(layer)
 
 
 def _check_linear_name(owner: str, name: str, value: Any) -> str:
@@ -148,14 +143,14 @@ class Linear(Layer):
 
     def _tensor(self, name: str) -> Tensor:
         try:
-            return vars(self)[name]
-        except KeyError:
+            return object.__getattribute__(self, name)
+        except AttributeError:
             owner = type(self).__name__
             raise AttributeError(
                 f"{owner} has no parameters: its __init__ must call super().__init__(in_features, out_features)"
             ) from None
 
-    @_State
+    @State
     def input(self) -> np.ndarray:
         program, row = self._last_run()
         return program.input_of(row)
@@ -179,7 +174,7 @@ class Linear(Layer):
         return self._program().forward(x)
 
     def predict(self, x: Any) -> np.ndarray:
-        if self._predicts_by_call or ("forward" in self.__dict__ and "predict" not in self.__dict__):
+        if self._predicts_by_call or (self._replaced and self._forward_is_replaced()):
             return self(x)
         return self._program().predict(x)
 
@@ -194,7 +189,7 @@ class Linear(Layer):
         return f"linear layer, weight shape: {self.weights.shape}, bias shape: {self.bias.shape}"
 
     def __repr__(self) -> str:
-        if "_weights" not in vars(self):  # half made
+        if not hasattr(self, "_weights"):  # half made
             return super().__repr__()
         name = "" if self.name == "linear" else f", name={self.name!r}"
         dtype = "" if self.weights.dtype == np.float32 else f", dtype={self.weights.dtype}"
@@ -219,7 +214,7 @@ class ReLU(Layer):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({'' if self.name == 'relu' else repr(self.name)})"
 
-    @_State
+    @State
     def activated(self) -> np.ndarray:
         program, row = self._last_run()
         activated = program.output_of(row)
@@ -236,11 +231,11 @@ class ReLU(Layer):
         x = real_array(x, f"the input of {self.name}")
         rows = _as_rows(x)
         program = self._program(rows)
-        vars(self).update(_alone=program, _shape=x.shape)
+        put(self, _alone=program, _shape=x.shape)
         return program.forward(rows).reshape(x.shape)
 
     def predict(self, x: Any) -> np.ndarray:
-        if self._predicts_by_call or ("forward" in self.__dict__ and "predict" not in self.__dict__):
+        if self._predicts_by_call or (self._replaced and self._forward_is_replaced()):
             return self(x)
         x = real_array(x, f"the input of {self.name}")
         rows = _as_rows(x)

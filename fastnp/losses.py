@@ -8,6 +8,7 @@ from .arrays import real_array, working_dtype
 from .backend import kernels
 from .checks import check_name, one_of
 from .overrides import Checks, Watched
+from .state import State
 
 
 class MSE(Watched):
@@ -27,12 +28,18 @@ class MSE(Watched):
 
     _checks: ClassVar[Checks] = {"name": check_name, "reduction": one_of("mean", "none", "sum")}
 
+    @State
+    def pred(self) -> np.ndarray | None:
+        return self._last[0]
+
+    @State
+    def target(self) -> np.ndarray | None:
+        return self._last[1]
+
     def __init__(self, name: str = "mse", reduction: str = "mean"):
         self.name = name
         self.reduction = reduction
-        self.pred: np.ndarray | None = None
-        self.target: np.ndarray | None = None
-        self._gradient: np.ndarray | None = None
+        self._last: list[Any] = [None, None, None]  # pred, target and the gradient
 
     def __call__(self, pred: Any, target: Any) -> Any:
         return self.forward(pred, target)
@@ -65,16 +72,20 @@ class MSE(Watched):
 
     def remember(self, pred: np.ndarray, target: np.ndarray, gradient: np.ndarray) -> None:
         """Keep these arrays, which nobody else writes, for `backward`."""
-        vars(self).update(pred=pred, target=target, _gradient=gradient)
+        self._last[:] = pred, target, gradient
 
     def backward(self) -> np.ndarray:
         """The gradient of the last loss with respect to pred, in a new array."""
-        if self._gradient is None:
+        gradient = self._last[2]
+        if gradient is None:
             raise ValueError(f"{self.name}: backward before a loss; call {self.name}(pred, target) first")
-        return self._gradient.copy()
+        return gradient.copy()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_last": list(self._last)}  # a copy remembers by itself
 
     def __str__(self) -> str:
         return self.name
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(reduction={vars(self).get('reduction', 'mean')!r})"
+        return f"{type(self).__name__}(reduction={getattr(self, 'reduction', 'mean')!r})"

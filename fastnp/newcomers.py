@@ -29,7 +29,8 @@ def warn_of_newcomers(model: Any, layers: Iterable[Any]) -> None:
     """
     layers = list(layers)
     ours = {id(tensor) for layer in layers for tensor in layer.parameters()}
-    trainers = [o for o in _optimizers.values() if any(id(tensor) in ours for tensor in o.parameters)]
+    alive = [ref() for ref in _optimizers.valuerefs()]  # a list of its own: other threads make optimizers meanwhile
+    trainers = [o for o in alive if o is not None and any(id(tensor) in ours for tensor in o.parameters)]
     if not trainers:
         return
     made = max(optimizer._held_since for optimizer in trainers)

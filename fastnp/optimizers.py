@@ -10,7 +10,7 @@ from .arrays import aligned_zeros, real_array
 from .backend import kernels
 from .checks import check_rate, one_of, shown
 from .newcomers import holds_since_now
-from .overrides import Checks, Watched, is_own, is_plain
+from .overrides import Checks, TrackedList, Watched, is_own, is_plain, put
 from .tensor import Arena, Tensor
 
 
@@ -24,7 +24,7 @@ def _check_parameters(owner: str, name: str, value: Any) -> list[Tensor]:
             raise TypeError(f"{owner}: {name}[{i}] must be a Tensor, got {shown(tensor)}")
     if len({id(tensor) for tensor in tensors}) < len(tensors):
         raise ValueError(f"{owner}: a Tensor stands twice in {name}; it would be updated twice a step")
-    return tensors
+    return TrackedList(tensors)
 
 
 class Optimizer(Watched):
@@ -66,7 +66,7 @@ class Optimizer(Watched):
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         if name == "parameters":
-            vars(self)["_held_since"] = holds_since_now(self)
+            put(self, _held_since=holds_since_now(self))
 
     def bind(self, parameters: Iterable[Tensor]) -> None:
         """Train these tensors in place of the present ones, one for one; what is kept of those stays.
@@ -97,8 +97,9 @@ class Optimizer(Watched):
         return self.weight_decay * (np.sign(values) if self.decay_type == "l1" else values)
 
     def __repr__(self) -> str:
-        tensors = [tensor for tensor in vars(self).get("parameters", ()) if isinstance(tensor, Tensor)]
-        settings = [f"{name}={value:g}" for name, value in vars(self).items() if isinstance(value, float)]
+        tensors = [tensor for tensor in getattr(self, "parameters", ()) if isinstance(tensor, Tensor)]
+        values = {name: getattr(self, name, None) for name in self._rules}
+        settings = [f"{name}={value:g}" for name, value in values.items() if isinstance(value, float)]
         size = f"{sum(tensor.data.size for tensor in tensors)} parameters in {len(tensors)} tensors"
         return f"{type(self).__name__}({', '.join([size, *settings])})"
 
@@ -106,7 +107,7 @@ class Optimizer(Watched):
         return {key: value for key, value in vars(self).items() if key != "_held_since"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
+        put(self, **state)
         if "parameters" in state:
             self.parameters = state["parameters"]
 
@@ -125,7 +126,12 @@ class Range:
         self.whole_arena = stop - start == self.arena.data.size
         # Whether data and gradients may be changed without asking the tensors.
         self.plain = all(is_plain(tensor, Tensor) for tensor in tensors)
+        self._replaced = [tensor._replaced for tensor in tensors]
         self.velocities = [tensor._view(self.velocity[tensor._offset - start :]) for tensor in tensors]
+
+    def has_changed(self) -> bool:
+        """Whether the tensors have moved, or have other methods now."""
+        return self.arena.dead or self._replaced != [tensor._replaced for tensor in self.tensors]
 
 
 def ranges_of(parameters: list[Tensor]) -> list[Range]:
@@ -174,20 +180,18 @@ class SGD(Optimizer):
         super().__init__(parameters, learning_rate, weight_decay, decay_type)
         self._ranges: list[Range] = []
         self._laid_out: list[Tensor] = []
-        self._lay_out()
+        self._as_of = -1
+        self.ranges()
 
     def _lay_out(self) -> None:
         """Find the ranges of the parameters anew, taking the velocities along."""
         parameters = _check_parameters(type(self).__name__, "parameters", self.parameters)
         before = self._velocities()
-        as_of = overrides.changes
         self._ranges = ranges_of(parameters)
         for tensor, velocity in self._velocities().values():
             if id(tensor) in before:
                 velocity[...] = before[id(tensor)][1]
         self._laid_out = parameters
-        self._by_kernel = is_own(self, Optimizer, "get_decay") and all(r.plain for r in self._ranges)
-        self._as_of = as_of
 
     def _velocities(self) -> dict[int, tuple[Tensor, np.ndarray]]:
         pairs = [pair for r in self._ranges for pair in zip(r.tensors, r.velocities, strict=True)]
@@ -195,13 +199,17 @@ class SGD(Optimizer):
 
     def ranges(self) -> list[Range]:
         """Where the parameters are now, with their velocities."""
-        if self.parameters != self._laid_out or self._as_of != overrides.changes:
-            self._lay_out()
-        for r in self._ranges:
-            if r.arena.dead:
-                self._lay_out()
-                break
+        if self._as_of != overrides.changes:
+            self._follow()
         return self._ranges
+
+    def _follow(self) -> None:
+        """Lay out anew where parameters have come, gone or moved, or where it is no longer known whose methods run."""
+        as_of = overrides.changes
+        if self.parameters != self._laid_out or any(r.has_changed() for r in self._ranges):
+            self._lay_out()
+        self._by_kernel = is_own(self, Optimizer, "get_decay") and all(r.plain for r in self._ranges)
+        self._as_of = as_of
 
     @property
     def velocity(self) -> list[np.ndarray]:
@@ -269,6 +277,6 @@ class SGD(Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         velocities = state.pop("velocity")
-        vars(self).update(_ranges=[], _laid_out=[], _as_of=-1)
+        put(self, _ranges=[], _laid_out=[], _as_of=-1)
         super().__setstate__(state)
         self.velocity = velocities

@@ -2,14 +2,15 @@
 
 A fast path does in one call what several public methods do one by one. It holds only where those methods
 are the library's: a subclass may redefine them, and so may an object, by assignment. Classes are looked at
-when a path is decided upon. Objects tell: replacing a method on one raises `changes`, and what was decided
-before is decided anew. Special methods count on classes alone, as everywhere in Python.
+when a path is decided upon. Objects tell: replacing a method on one raises `changes`, as do changes of a `TrackedList`,
+and what was decided before is looked at anew. Special methods count on classes alone, as everywhere in Python.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeGuard, TypeVar
 
-changes = 0  # methods replaced on objects, and tensors converted, so far
+changes = 0  # so far: methods replaced on objects, layers and parameters listed or unlisted, tensors that moved
 
 T = TypeVar("T")
 Checks = Mapping[str, Callable[[str, str, Any], Any]]
@@ -35,6 +36,7 @@ class Watched:
 
     _checks: ClassVar[Checks] = {}
     _rules: ClassVar[dict[str, Any]] = {"__class__": METHOD}
+    _replaced: frozenset[str] = frozenset()  # the methods that were replaced on this object
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -53,14 +55,29 @@ class Watched:
             super().__setattr__(name, value)
         elif rule is METHOD:
             super().__setattr__(name, value)
+            put(self, _replaced=self._replaced | {name})
             count_change()
         else:
-            super().__setattr__(name, rule(type(self).__name__, name, value))
+            checked = rule(type(self).__name__, name, value)
+            super().__setattr__(name, checked)
+            if isinstance(checked, TrackedList):
+                count_change()
 
     def __delattr__(self, name: str) -> None:
         super().__delattr__(name)
-        if self._rules.get(name) is METHOD:
+        if name in self._replaced:
+            put(self, _replaced=self._replaced - {name})
             count_change()
+
+
+def put(watched: Any, **attributes: Any) -> None:
+    """Set attributes past all rules.
+
+    Where attributes are read often, nothing may ask for `__dict__` or vars(): Python 3.11 then gives the object
+    a dictionary, and each access takes five times as long.
+    """
+    for name, value in attributes.items():
+        object.__setattr__(watched, name, value)
 
 
 def count_change() -> None:
@@ -69,10 +86,30 @@ def count_change() -> None:
     changes += 1
 
 
-def is_own(value: Any, base: type, *methods: str) -> bool:
+def _counted(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def counted(*arguments: Any, **options: Any) -> Any:
+        result = method(*arguments, **options)
+        count_change()
+        return result
+
+    return counted
+
+
+class TrackedList(list[Any]):
+    """A list whose changes are counted: whoever decided on what is in it asks for the count alone."""
+
+
+for _name in (
+    "append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort",
+    "__delitem__", "__iadd__", "__imul__", "__setitem__",
+):  # fmt: skip
+    setattr(TrackedList, _name, _counted(getattr(list, _name)))
+
+
+def is_own(value: Watched, base: type, *methods: str) -> bool:
     """Whether these methods of an object are those of `base`."""
-    replaced = vars(value)
-    return all(getattr(type(value), name) is getattr(base, name) and name not in replaced for name in methods)
+    return all(getattr(type(value), name) is getattr(base, name) and name not in value._replaced for name in methods)
 
 
 def is_plain(value: Any, base: type[T]) -> TypeGuard[T]:
@@ -84,7 +121,7 @@ def is_plain(value: Any, base: type[T]) -> TypeGuard[T]:
     if cls is not base and not (isinstance(value, base) and _only_adds(cls, base)):
         return False
     rules: dict[str, Any] = getattr(base, "_rules", {})
-    return not any(rules.get(name) is METHOD for name in vars(value))
+    return not any(rules.get(name) is METHOD for name in getattr(value, "_replaced", ()))
 
 
 def _only_adds(cls: type, base: type) -> bool:

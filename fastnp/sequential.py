@@ -1,6 +1,5 @@
 """Layers in a row."""
 
-import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -13,7 +12,7 @@ from .kernels import RELU
 from .layers import Layer, Linear, ReLU
 from .lowering import Op
 from .newcomers import now, warn_of_newcomers
-from .overrides import Checks, is_plain
+from .overrides import Checks, TrackedList, is_plain, put
 from .program import Program
 from .tensor import Tensor, gather
 
@@ -28,14 +27,7 @@ def _check_graphs(owner: str, name: str, value: Any) -> list[Layer]:
         _check_layer(owner, layer)
     _check_once(value)
     _check_widths(value)
-    return list(value)
-
-
-class _Missing:
-    """The layers of a Sequential whose subclass has an `__init__` that does not call this one's: none, so far."""
-
-    def __get__(self, model: Any, owner: type) -> Any:
-        return self if model is None else vars(model).setdefault("graphs", [])
+    return TrackedList(value)
 
 
 class Sequential(Layer):
@@ -53,7 +45,7 @@ class Sequential(Layer):
 
     _checks: ClassVar[Checks] = {"graphs": _check_graphs}
 
-    graphs = _Missing()
+    graphs: Sequence[Layer] = ()  # where a subclass has an `__init__` that does not call this one's
 
     # What a pickle does not hold: what the layers were lowered to, and when.
     _segments: Sequence[Program | Layer] = ()
@@ -61,7 +53,6 @@ class Sequential(Layer):
     _lowered: list[Layer] | None = None
     _kinds: Sequence[Any] = ()
     _as_of = -1
-    _by_identity = False
     _newcomers = False
     _born = 0
 
@@ -87,12 +78,14 @@ class Sequential(Layer):
             raise ValueError("a Sequential cannot contain itself")
         _check_once([*self.graphs, layer])
         _check_widths([*_tail(self.graphs), layer])
+        if not isinstance(self.graphs, list):
+            self.graphs = TrackedList()
         self.graphs.append(layer)
         self._welcome(layer)
 
     def _welcome(self, layer: Layer) -> None:
-        vars(layer)["_joined"] = now()
-        vars(self)["_newcomers"] = True
+        put(layer, _joined=now())
+        put(self, _newcomers=True)
 
     @staticmethod
     def _gather(layers: Iterable[Layer], growing: bool = False) -> None:
@@ -127,33 +120,32 @@ class Sequential(Layer):
             run.append(layer)
             dtype = dtype if kind == ANY else kind
         segments.extend(_program(run))
-        # Layers that are data classes, say, may be equal and not the same.
-        by_identity = any(type(layer).__eq__ is not object.__eq__ for layer in graphs)
-        vars(self).update(
+        put(
+            self,
             _segments=segments,
             _steps=[segment.forward if isinstance(segment, Program) else segment for segment in segments],
             _lowered=graphs,
             _kinds=kinds,
-            _by_identity=by_identity,
-            _as_of=-1 if by_identity else as_of,
+            _as_of=as_of,
         )
 
     def _is_lowered(self) -> bool:
-        """Whether the segments are still those of the layers that are here: the same ones, of the same kinds."""
-        as_of, lowered = overrides.changes, self._lowered
-        if lowered is None or len(lowered) != len(self.graphs) or not self._has_these_kinds():
-            return False
-        if not all(map(operator.is_, self.graphs, lowered)):
-            return False
-        if not self._by_identity:
-            vars(self)["_as_of"] = as_of
-        return True
+        """Whether the segments are still those of the layers that are here, each what it was then."""
+        as_of = overrides.changes
+        if self._has_these_layers() and self._has_these_kinds():
+            put(self, _as_of=as_of)
+        return self._as_of == as_of
+
+    def _has_these_layers(self) -> bool:
+        # Not by ==: layers that are data classes, say, may be equal and not the same.
+        lowered = self._lowered
+        return lowered is not None and list(map(id, self.graphs)) == list(map(id, lowered))
 
     def _has_these_kinds(self) -> bool:
         return list(map(_kind, self._lowered or ())) == self._kinds
 
     def forward(self, x: Any) -> np.ndarray:
-        if (self.graphs != self._lowered or self._as_of != overrides.changes) and not self._is_lowered():
+        if self._as_of != overrides.changes and not self._is_lowered():
             self._lower()
         for step in self._steps:
             x = step(x)
@@ -161,12 +153,13 @@ class Sequential(Layer):
 
     def backward(self, gradient: Any) -> np.ndarray:
         """Pass dloss/doutput back through all layers; returns dloss/dinput. Parameter gradients are added."""
-        if self.graphs != self._lowered or (self._by_identity and not self._is_lowered()):
-            raise ValueError(f"{type(self).__name__}: backward before forward; call the model on an input first")
+        steps: Sequence[Program | Layer] = self._segments
+        if self._as_of != overrides.changes and not self._is_lowered():
+            if not self._has_these_layers():
+                raise ValueError(f"{type(self).__name__}: backward before forward; call the model on an input first")
+            steps = self.graphs  # a layer that got another `backward` since is asked by itself, and so are all
         if self._newcomers:
             self.warn_of_newcomers()
-        # A layer that got another `backward` since is asked by itself, and so are all.
-        steps = self._segments if self._as_of == overrides.changes or self._has_these_kinds() else self.graphs
         for segment in reversed(steps):
             gradient = segment.backward(gradient)
         return gradient
@@ -182,9 +175,8 @@ class Sequential(Layer):
         """
         check_integer("predict", "batch_size", batch_size, 1)
         X = real_array(X, "X")
-        by_call = self._predicts_by_call or ("forward" in self.__dict__ and "predict" not in self.__dict__)
-        stale = self.graphs != self._lowered or self._as_of != overrides.changes
-        if stale and not by_call and not self._is_lowered():
+        by_call = self._predicts_by_call or (self._replaced and self._forward_is_replaced())
+        if not by_call and self._as_of != overrides.changes and not self._is_lowered():
             self._lower()
         outputs = []
         for start in range(0, max(len(X), 1) if X.ndim else 1, batch_size):
@@ -200,12 +192,12 @@ class Sequential(Layer):
     def warn_of_newcomers(self) -> None:
         """Warn, once, of layers that joined after the optimizer was made and that no optimizer holds."""
         if self._newcomers:
-            vars(self)["_newcomers"] = False
+            put(self, _newcomers=False)
             warn_of_newcomers(self, self.graphs)
 
     def whole_program(self) -> Program | None:
         """The program that runs all layers, or None where it takes more than one."""
-        if not self._is_lowered():
+        if self._as_of != overrides.changes and not self._is_lowered():
             self._lower()
         (first, *more) = self._segments
         if more or not isinstance(first, Program):
@@ -231,11 +223,11 @@ class Sequential(Layer):
         return {key: value for key, value in vars(self).items() if key not in _OF_THIS_PROCESS}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
+        put(self, **state)
         self._gather(self.graphs)
 
 
-_OF_LOWERING = ("_segments", "_steps", "_lowered", "_kinds", "_as_of", "_by_identity")
+_OF_LOWERING = ("_segments", "_steps", "_lowered", "_kinds", "_as_of")
 _OF_THIS_PROCESS = ("_run", "_joined", "_born", "_newcomers", *_OF_LOWERING)
 
 
@@ -272,10 +264,10 @@ def _check_widths(layers: Iterable[Layer]) -> None:
             before = None
 
 
-def _tail(layers: list[Layer]) -> list[Layer]:
+def _tail(layers: Sequence[Layer]) -> list[Layer]:
     """The layers from the last Linear on, which say how wide the next has to be."""
     start = next((i for i in range(len(layers) - 1, -1, -1) if isinstance(layers[i], Linear)), 0)
-    return layers[start:]
+    return list(layers[start:])
 
 
 def _kind(layer: Layer) -> str | None:

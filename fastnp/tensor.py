@@ -9,7 +9,7 @@ import numpy as np
 
 from .arrays import aligned_zeros, check_dtype, real_array
 from .kernels import padded
-from .overrides import Checks, Watched, count_change
+from .overrides import Checks, Watched, count_change, put
 
 
 class Arena:
@@ -51,11 +51,15 @@ class Arena:
         arena.data, arena.grad = self._storage[0][:size], self._storage[1][:size]
         arena._tensors = self._tensors + [weakref.ref(tensor) for tensor in tensors]
         for tensor in self.tensors():
-            vars(tensor)["_arena"] = arena
+            put(tensor, _arena=arena)
         for tensor in tensors:
             tensor._place(arena, offset)
             offset += tensor._size
+        self.die()
+
+    def die(self) -> None:
         self.dead = True
+        count_change()
 
     def clear_stale(self) -> None:
         """Write the zeros that `stale` stands for."""
@@ -129,8 +133,7 @@ class Tensor(Watched):
         row = shape[-1] if shape else 1
         ld = padded(row, dtype.itemsize)
         size = math.prod(shape[:-1]) * ld  # numbers taken in an arena, pads included
-        vars(self).pop("_arena", None)
-        vars(self).update(shape=shape, dtype=dtype, _row=row, _ld=ld, _size=size)
+        put(self, shape=shape, dtype=dtype, _row=row, _ld=ld, _size=size, _arena=None)
         Arena([self], dtype)
 
     def _view(self, flat: np.ndarray) -> np.ndarray:
@@ -141,14 +144,14 @@ class Tensor(Watched):
 
     def _place(self, arena: Arena, offset: int) -> None:
         """Move into `arena`, taking data and gradient along."""
-        old: Arena | None = vars(self).get("_arena")
+        old: Arena | None = self._arena
         data, grad = self._view(arena.data[offset:]), self._view(arena.grad[offset:])
         if old is not None:
             old.clear_stale()
             data[...] = self._data
             grad[...] = self._grad
-            old.dead = True
-        vars(self).update(_arena=arena, _offset=offset, _data=data, _grad=grad)
+            old.die()
+        put(self, _arena=arena, _offset=offset, _data=data, _grad=grad)
 
     def _checked(self, value: Any, name: str) -> np.ndarray:
         array = real_array(value, f"the value assigned to Tensor.{name}")
@@ -188,10 +191,9 @@ class Tensor(Watched):
         """Change the dtype, to float32 or float64, into storage of its own."""
         dtype = check_dtype(dtype)
         data, grad = self.data.copy(), self.grad.copy()
-        self._arena.dead = True
+        self._arena.die()
         self._shape_up(self.shape, dtype)
         self.data, self.grad = data, grad
-        count_change()
 
     def __str__(self) -> str:
         return f"Tensor shape: {self.shape}, data: {self.data}"
@@ -205,7 +207,7 @@ class Tensor(Watched):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         data, grad = state.pop("data"), state.pop("grad")
-        vars(self).update(state)
+        put(self, **state)
         self._shape_up(data.shape, check_dtype(data.dtype))
         self.data, self.grad = data, grad
 

@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import sys
+import threading
 import warnings
 
 import numpy as np
@@ -238,6 +240,28 @@ def test_a_layer_that_came_to_a_model_inside_is_said(how):
     optimizer = sgd(model)
     inside.add(nn.Linear(4, 4))
     assert len(said(how(model, optimizer))) == 1
+
+
+def test_optimizers_that_other_threads_make_meanwhile():
+    stop, model = threading.Event(), build(3, 8, 2)
+    optimizer, before = sgd(model), sys.getswitchinterval()
+
+    def make():
+        while not stop.is_set():
+            sgd(model)
+
+    sys.setswitchinterval(1e-6)
+    thread = threading.Thread(target=make)
+    thread.start()
+    try:
+        for _ in range(300):
+            model._newcomers = True
+            assert said(model.warn_of_newcomers) == []
+    finally:
+        stop.set()
+        thread.join()
+        sys.setswitchinterval(before)
+    assert optimizer.parameters
 
 
 def extended(model):

@@ -31,7 +31,7 @@ REPRS = {
     "Sequential(\n  Linear(3, 8)\n  ReLU()\n  Linear(8, 2)\n)": build(3, 8, 2),
     "Sequential(\n  Sequential(\n    Linear(3, 2)\n  )\n  ReLU()\n)": nn.Sequential(build(3, 2), nn.ReLU()),
     "MSE(reduction='sum')": nn.MSE(reduction="sum"),
-    "SGD(50 parameters in 4 tensors, momentum=0.9, learning_rate=0.05, weight_decay=0)": sgd(build(3, 8, 2)),
+    "SGD(50 parameters in 4 tensors, learning_rate=0.05, weight_decay=0, momentum=0.9)": sgd(build(3, 8, 2)),
     "Optimizer(50 parameters in 4 tensors, learning_rate=0.001, weight_decay=0)": nn.Optimizer(
         build(3, 8, 2).parameters()
     ),
@@ -41,9 +41,9 @@ REPRS = {
     "2 batches of BatchSampler(10 rows in batches of 4, drop_last, reshuffle))": nn.DataLoader(
         DATASET, batch_size=4, drop_last=True, reshuffle=True
     ),
-    "Normal(mean=0.0, std=0.01)": nn.Normal(),
+    "Normal(mean=0, std=0.01)": nn.Normal(),
     "HeNormal()": nn.HeNormal(rng=np.random.default_rng(0)),
-    "Constant(value=2.0)": nn.Constant(2),
+    "Constant(value=2)": nn.Constant(2),
     "History(0 epochs)": nn.History(),
     "History(1 epoch, loss 1.5)": nn.History([1.5]),
     "History(2 epochs, loss 1.5 → 0.25, validation_loss 1 → 0.5)": nn.History([1.5, 0.25], [1.0, 0.5]),
