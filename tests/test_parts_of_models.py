@@ -2,8 +2,6 @@
 
 import copy
 import pickle
-import sys
-import threading
 import warnings
 
 import numpy as np
@@ -242,26 +240,23 @@ def test_a_layer_that_came_to_a_model_inside_is_said(how):
     assert len(said(how(model, optimizer))) == 1
 
 
-def test_optimizers_that_other_threads_make_meanwhile():
-    stop, model = threading.Event(), build(3, 8, 2)
-    optimizer, before = sgd(model), sys.getswitchinterval()
+def test_an_optimizer_that_is_made_while_others_are_asked():
+    """As another thread may."""
+    model, kept = build(3, 8, 2), []
 
-    def make():
-        while not stop.is_set():
-            sgd(model)
+    class Spawning(nn.Optimizer):
+        @property
+        def parameters(self):
+            kept.append(sgd(model))
+            return self.own
 
-    sys.setswitchinterval(1e-6)
-    thread = threading.Thread(target=make)
-    thread.start()
-    try:
-        for _ in range(300):
-            model._newcomers = True
-            assert said(model.warn_of_newcomers) == []
-    finally:
-        stop.set()
-        thread.join()
-        sys.setswitchinterval(before)
-    assert optimizer.parameters
+        @parameters.setter
+        def parameters(self, values):
+            self.own = list(values)
+
+    kept.append(Spawning(model.parameters()))
+    assert said(fitting(model, sgd(model))) == []
+    assert len(kept) > 1
 
 
 def extended(model):
