@@ -10,7 +10,7 @@ from .arrays import aligned_zeros, real_array
 from .backend import kernels
 from .checks import check_rate, one_of, shown
 from .newcomers import holds_since_now
-from .overrides import Checks, TrackedList, Watched, is_own, is_plain, put
+from .overrides import Checks, TrackedList, Watched, is_own, is_plain, put, seen
 from .tensor import Arena, Tensor
 
 
@@ -209,7 +209,7 @@ class SGD(Optimizer):
         if self.parameters != self._laid_out or any(r.has_changed() for r in self._ranges):
             self._lay_out()
         self._by_kernel = is_own(self, Optimizer, "get_decay") and all(r.plain for r in self._ranges)
-        self._as_of = as_of
+        self._as_of = seen(self.parameters, as_of)
 
     @property
     def velocity(self) -> list[np.ndarray]:

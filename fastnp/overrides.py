@@ -107,6 +107,11 @@ for _name in (
     setattr(TrackedList, _name, _counted(getattr(list, _name)))
 
 
+def seen(listed: Any, as_of: int) -> int:
+    """What to compare `changes` with, having looked at a list; never equal where nobody counts the list's changes."""
+    return as_of if isinstance(listed, TrackedList) else -1
+
+
 def is_own(value: Watched, base: type, *methods: str) -> bool:
     """Whether these methods of an object are those of `base`."""
     return all(getattr(type(value), name) is getattr(base, name) and name not in value._replaced for name in methods)

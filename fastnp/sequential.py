@@ -12,7 +12,7 @@ from .kernels import RELU
 from .layers import Layer, Linear, ReLU
 from .lowering import Op
 from .newcomers import now, warn_of_newcomers
-from .overrides import Checks, TrackedList, is_plain, put
+from .overrides import Checks, TrackedList, is_plain, put, seen
 from .program import Program
 from .tensor import Tensor, gather
 
@@ -126,15 +126,16 @@ class Sequential(Layer):
             _steps=[segment.forward if isinstance(segment, Program) else segment for segment in segments],
             _lowered=graphs,
             _kinds=kinds,
-            _as_of=as_of,
+            _as_of=seen(self.graphs, as_of),
         )
 
     def _is_lowered(self) -> bool:
         """Whether the segments are still those of the layers that are here, each what it was then."""
         as_of = overrides.changes
-        if self._has_these_layers() and self._has_these_kinds():
-            put(self, _as_of=as_of)
-        return self._as_of == as_of
+        lowered = self._has_these_layers() and self._has_these_kinds()
+        if lowered:
+            put(self, _as_of=seen(self.graphs, as_of))
+        return lowered
 
     def _has_these_layers(self) -> bool:
         # Not by ==: layers that are data classes, say, may be equal and not the same.

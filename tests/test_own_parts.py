@@ -421,3 +421,35 @@ def test_tensors_that_are_converted_after_a_run():
     model.graphs[0].weights.convert(np.float32)
     with pytest.raises(ValueError, match="weights are float32, bias float64; convert both"):
         model(x)
+
+
+def test_lists_that_a_subclass_makes_itself():
+    """Nobody counts the changes of these."""
+    layers = [he(2, 3), nn.ReLU(), he(3, 2)]
+
+    class Listed(nn.Sequential):
+        @property
+        def graphs(self):
+            return layers
+
+        @graphs.setter
+        def graphs(self, value):
+            pass
+
+    class Listing(nn.SGD):
+        @property
+        def parameters(self):
+            return [tensor for layer in layers for tensor in layer.parameters()]
+
+        @parameters.setter
+        def parameters(self, value):
+            pass
+
+    model, loss_fn = Listed(), nn.MSE()
+    optimizer = Listing(parameters=[], learning_rate=0.1)
+    for _ in range(2):
+        before = values(model)
+        train(model, optimizer, [(POINTS, POINTS)], loss_fn)
+        assert all((a != b).any() for a, b in zip(before, values(model), strict=True))
+        layers.append(he(2, 2, 7))
+    assert model(POINTS).shape == (40, 2) and len(optimizer.velocity) == 8
