@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced: `newcomer` is the start of a command line that runs the rest as somebody new does, with nothing in the
 # environment but PATH and what pip may need to reach its index. Give HOME with it: "${newcomer[@]}" HOME=… command
 newcomer=(env -i "PATH=$PATH")
