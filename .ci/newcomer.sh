@@ -6,7 +6,7 @@ for name in $(compgen -e); do
   [[ $name =~ ^(PIP_.*|SSL_CERT_.*|REQUESTS_CA_BUNDLE|.*_proxy|.*_PROXY)$ ]] && newcomer+=("$name=${!name}")
 done
 # pip's file of the one who runs this is out of sight from another HOME
-for file in "${XDG_CONFIG_HOME:-$HOME/.config}/pip/pip.conf" "$HOME/.pip/pip.conf"; do
+for file in "${XDG_CONFIG_HOME:-${HOME-}/.config}/pip/pip.conf" "${HOME-}/.pip/pip.conf"; do
   [ -z "${PIP_CONFIG_FILE-}" ] && [ -r "$file" ] && newcomer+=("PIP_CONFIG_FILE=$file")
 done
 unset name file
