@@ -82,6 +82,7 @@ class CompiledRun:
         self._y = aligned_zeros(capacity * program.n_out, dtype).reshape(capacity, program.n_out)
         self._seconds_per_row = 6 * program.multiplications() / SLOWEST + SECONDS_PER_BATCH / batch
         self._made_for = self._what(program, parameters, loader)
+        program.compile_training()  # which takes seconds the first time: Ctrl-C is not held back yet
 
     @staticmethod
     def _what(program: Program, parameters: Range, loader: DataLoader) -> tuple[Any, ...]:

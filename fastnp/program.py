@@ -202,6 +202,14 @@ class Program:
 
     # --- training by a kernel alone ---
 
+    def compile_training(self) -> None:
+        """Train for no epoch: the kernel is compiled, where it has not been, and nothing else is touched."""
+        numbers, rows = np.zeros(0, self.dtype), np.zeros((0, 1), self.dtype)
+        table = np.zeros((1, layout.COLUMNS), np.int64)
+        kernels().train_batches(
+            np.zeros(0), numbers, numbers, numbers, table, rows, rows, 1, 0, 0, np.zeros(3), False, False
+        )
+
     def train(
         self,
         losses: np.ndarray,

@@ -10,6 +10,7 @@ import pytest
 from test_fit import CHAIN, Double, assert_same, data, fit, loop, setup
 from test_fit import backend as backend
 
+import fastnp
 import fastnp as nn
 from fastnp import compiled
 from fastnp.kernels import reference
@@ -135,3 +136,30 @@ def test_ctrl_c_within_an_update(layers, backend, monkeypatch):
         assert np.array_equal(mine.grad, theirs.grad)
     for mine, theirs in zip(run.optimizer.velocity, other.optimizer.velocity, strict=True):
         assert np.array_equal(mine, theirs)
+
+
+def test_ctrl_c_while_the_kernel_is_compiled_is_answered_at_once(backend, monkeypatch):
+    """That takes seconds, and nothing has begun yet: no order is drawn, nothing forgotten."""
+    run = setup(reshuffle=True)
+    run.model(data()[0])
+    gradient = run.model.backward(np.ones((len(data()[0]), 2)))
+    for tensor in run.model.parameters():
+        tensor.clear_grad()
+    before = [p.data.copy() for p in run.model.parameters()], run.rng.bit_generator.state
+    kernels = fastnp.backend.kernels()
+    train = kernels.train_batches
+    compiling = []
+
+    def signalled(losses, *rest):
+        compiling.append(len(losses))
+        if len(compiling) == 1:
+            signal.raise_signal(signal.SIGINT)
+        return train(losses, *rest)
+
+    monkeypatch.setattr(kernels, "train_batches", signalled)
+    with pytest.raises(KeyboardInterrupt):
+        fit(run, 10)
+    assert compiling == [0]
+    assert all(np.array_equal(a, p.data) for a, p in zip(before[0], run.model.parameters(), strict=True))
+    assert run.rng.bit_generator.state == before[1]
+    assert np.array_equal(run.model.backward(np.ones((len(data()[0]), 2))), gradient)
