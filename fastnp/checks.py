@@ -9,6 +9,8 @@ import numpy as np
 
 def check_rate(owner: str, name: str, value: Any) -> float:
     """`value` as a float. Raises TypeError for no number, ValueError where it is negative or not finite."""
+    if type(value) is float and 0 <= value < math.inf:  # as nearly always
+        return value
     number = _number(owner, name, value)
     if not (math.isfinite(number) and number >= 0):
         raise ValueError(f"{owner}: {name} must be finite and not negative, got {value!r}")
@@ -20,6 +22,8 @@ def _number(owner: str, name: str, value: Any) -> float:
         if isinstance(value, (str, bytes)) or getattr(value, "shape", ()) != ():
             raise TypeError
         return float(value)
+    except OverflowError:
+        raise ValueError(f"{owner}: {name} must fit a double, got {shown(value)}") from None
     except (TypeError, ValueError):
         raise TypeError(f"{owner}: {name} must be a number, got {shown(value)}") from None
 
@@ -94,5 +98,8 @@ def generator(rng: np.random.Generator | None) -> Any:
 
 def shown(value: Any) -> str:
     """A value as a message shows it: its repr, or only what it is where that is long."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # a repr of the user's own, or a number of too many digits
+        text = "\n"
     return text if len(text) <= 80 and "\n" not in text else f"an object of type {type(value).__name__}"

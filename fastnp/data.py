@@ -7,7 +7,7 @@ import numpy as np
 
 from .arrays import positions, real_array, take_rows
 from .checks import check_flag, check_generator, check_positive_integer, generator, shown
-from .overrides import Checks, Watched, definer, is_newer
+from .overrides import Checks, Watched, definer, is_newer, is_plain
 
 
 class Dataset(Watched):
@@ -213,7 +213,7 @@ class DataLoader(Watched):
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         dataset = self.dataset
-        if type(self.sampler) is BatchSampler and len(dataset) != self.sampler._rows:
+        if is_plain(self.sampler, BatchSampler) and len(dataset) != self.sampler._rows:
             self.sampler.check_reach(len(dataset))
         whole_batch = _whole_batch(dataset)
         batches = self.sampler

@@ -39,39 +39,64 @@ def check_finite(name: str, array: np.ndarray, dtype: np.dtype) -> None:
         )
 
 
-def diverged(epoch: int, batch: int, loss: float, x: Any, y: Any, parameters: Sequence[Tensor]) -> DivergedError:
-    """The error for a batch (x, y) whose loss is not finite, with the reason where one can be seen."""
+def are_finite(tensors: Sequence[Tensor]) -> bool:
+    """Whether all tensors are, by way of the arenas that they share."""
+    arenas = {id(tensor._arena): tensor._arena for tensor in tensors}
+    if all(np.isfinite(arena.data).all() for arena in arenas.values()):
+        return True
+    return all(np.isfinite(tensor.data).all() for tensor in tensors)
+
+
+def diverged(
+    epoch: int, batch: int, loss: float, x: Any, y: Any, parameters: Sequence[Tensor], pred: Any = None
+) -> DivergedError:
+    """The error for a batch (x, y) whose loss is not finite, with the reason where one can be seen.
+
+    Where the prediction is known, x is at fault only if that is not finite, and y only if it is.
+    """
     start = f"the training diverged: the loss is {loss} in epoch {epoch}, batch {batch}"
     dtype = parameters[0].dtype if parameters else np.dtype(np.float64)
-    for name, values in ("x", x), ("y", y):
+    of_x = pred is None or not _is_finite(pred)
+    for name, values, suspect in ("x", x, of_x), ("y", y, pred is None or not of_x):
         try:
             array = real_array(values, name)
         except (TypeError, ValueError):  # what only a loss of the user's own can read
             continue
-        where = first_not_finite(array, dtype)
+        where = first_not_finite(array, dtype) if suspect else None
         if where is not None:
             return DivergedError(epoch, batch, loss, (
                 f"{start}, for the data is at fault: {name}{list(where)} of this batch is {array[where]}, not a "
                 f"finite {dtype}; remove or replace such rows. The parameters are as before this batch's update"
             ))  # fmt: skip
-    for i, tensor in enumerate(parameters):
-        where = first_not_finite(tensor.data, tensor.dtype)
-        if where is not None:
-            return DivergedError(epoch, batch, loss, (
-                f"{start}, for model.parameters()[{i}], of shape {tensor.shape}, held {tensor.data[where]} at "
-                f"{list(where)} before this batch's update. The parameters are left so; set them anew, and where "
-                "it was the training that led there try a smaller learning rate"
-            ))  # fmt: skip
-    return DivergedError(epoch, batch, loss)
+    found = _first(parameters)
+    if found is None:
+        return DivergedError(epoch, batch, loss)
+    return DivergedError(epoch, batch, loss, (
+        f"{start}, for {found} before this batch's update. The parameters are left so; set them anew, and where it "
+        "was the training that led there try a smaller learning rate"
+    ))  # fmt: skip
 
 
 def check_result(epoch: int, batch: int, loss: float, parameters: Sequence[Tensor]) -> None:
     """Raise DivergedError where the last update of a training, in this epoch and batch, left what is not finite."""
+    if not are_finite(parameters):
+        raise DivergedError(epoch, batch, loss, (
+            f"the training diverged: after its last update, in epoch {epoch}, batch {batch}, {_first(parameters)}; the "
+            "parameters are left as they stand; try a smaller learning rate"
+        ))  # fmt: skip
+
+
+def _is_finite(values: Any) -> bool:
+    try:
+        return bool(np.isfinite(real_array(values, "pred")).all())
+    except (TypeError, ValueError):  # what a model of the user's own returns
+        return True
+
+
+def _first(parameters: Sequence[Tensor]) -> str | None:
+    """What is not finite among some parameters, in words."""
     for tensor in parameters:
         where = first_not_finite(tensor.data, tensor.dtype)
         if where is not None:
-            raise DivergedError(epoch, batch, loss, (
-                f"the training diverged: after its last update, in epoch {epoch}, batch {batch}, a parameter of shape "
-                f"{tensor.shape} is {tensor.data[where]} at {list(where)}; the parameters are left as they stand; try "
-                "a smaller learning rate"
-            ))  # fmt: skip
+            return f"a parameter of shape {tensor.shape} is {tensor.data[where]} at {list(where)}"
+    return None

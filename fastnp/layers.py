@@ -5,12 +5,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from . import prediction
 from .arrays import real_array, working_dtype
 from .checks import check_integer, check_name, shown
 from .initializers import Constant, Normal
 from .kernels import LINEAR, RELU
 from .lowering import Op
-from .overrides import Checks, Watched, definer, is_library, put
+from .overrides import Checks, Watched, put, stands_apart
+from .prediction import interrupted, is_predicting, predicting
 from .program import Program
 from .state import State
 from .tensor import Tensor, gather
@@ -24,14 +26,6 @@ class Layer(Watched):
 
     # The program that ran this layer last, and its row there: None before the first forward.
     _run: tuple[Program, int] | None = None
-    _joined = 0  # when it was last put into a Sequential
-    _predicts_by_call = False  # whether `predict` is the library's, and what it stands for is not
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        # A class that defines both means them to agree.
-        definers = {definer(cls, name) for name in ("forward", "__call__")} - {definer(cls, "predict")}
-        cls._predicts_by_call = not all(is_library(it) for it in definers)
 
     def __init__(self, name: str = "layer"):
         self.name = name
@@ -48,9 +42,9 @@ class Layer(Watched):
         """The output for x, where nobody will ask for `backward`."""
         return self(x)
 
-    def _forward_is_replaced(self) -> bool:
-        """Whether this object has got a `forward` of its own, and no `predict` that knows of it."""
-        return "forward" in self._replaced and "predict" not in self._replaced
+    def _predict_by_call(self, x: Any) -> np.ndarray:
+        with predicting(self):
+            return self(x)
 
     def parameters(self) -> list[Tensor]:
         """The tensors that an optimizer should train."""
@@ -71,7 +65,7 @@ class Layer(Watched):
         return self._run
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if key not in ("_run", "_alone", "_joined")}
+        return {key: value for key, value in vars(self).items() if key not in ("_run", "_alone")}
 
 
 def _check_linear_name(owner: str, name: str, value: Any) -> str:
@@ -171,14 +165,20 @@ class Linear(Layer):
         return self._alone
 
     def forward(self, x: Any) -> np.ndarray:
+        if prediction.running and is_predicting(self, x):
+            return self._program().predict(x)
         return self._program().forward(x)
 
     def predict(self, x: Any) -> np.ndarray:
-        if self._predicts_by_call or (self._replaced and self._forward_is_replaced()):
-            return self(x)
+        if stands_apart(self, Linear, "predict", "forward", "__call__"):
+            return self._predict_by_call(x)
         return self._program().predict(x)
 
     def backward(self, gradient: Any) -> np.ndarray:
+        if prediction.running:
+            with interrupted(self) as last:
+                if last is not None:
+                    Linear.forward(self, *last)
         program, row = self._last_run()
         return program.backward_layer(gradient, row)
 
@@ -231,17 +231,23 @@ class ReLU(Layer):
         x = real_array(x, f"the input of {self.name}")
         rows = _as_rows(x)
         program = self._program(rows)
+        if prediction.running and is_predicting(self, x):
+            return program.predict(rows).reshape(x.shape)
         put(self, _alone=program, _shape=x.shape)
         return program.forward(rows).reshape(x.shape)
 
     def predict(self, x: Any) -> np.ndarray:
-        if self._predicts_by_call or (self._replaced and self._forward_is_replaced()):
-            return self(x)
+        if stands_apart(self, ReLU, "predict", "forward", "__call__"):
+            return self._predict_by_call(x)
         x = real_array(x, f"the input of {self.name}")
         rows = _as_rows(x)
         return self._program(rows).predict(rows).reshape(x.shape)
 
     def backward(self, gradient: Any) -> np.ndarray:
+        if prediction.running:
+            with interrupted(self) as last:
+                if last is not None:
+                    ReLU.forward(self, *last)
         program, row = self._last_run()
         if program is not self._alone:
             return program.backward_layer(gradient, row)

@@ -4,11 +4,13 @@ import itertools
 import sys
 import warnings
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .checks import shown
+from .overrides import put
+
 _clock = itertools.count(1)
-_optimizers: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
 
 def now() -> int:
@@ -16,29 +18,35 @@ def now() -> int:
     return next(_clock)
 
 
-def holds_since_now(optimizer: Any) -> int:
-    """Note that an optimizer has just been given its parameters; returns when that was."""
-    _optimizers[id(optimizer)] = optimizer
+def holds_since_now(optimizer: Any, tensors: Iterable[Any]) -> int:
+    """Note that an optimizer has just been given these parameters; returns when that was."""
+    holder = weakref.ref(optimizer)
+    for tensor in tensors:
+        others = (ref for ref in tensor._holders if ref() is not None and ref != holder)
+        put(tensor, _holders=(*others, holder))
     return now()
 
 
-def warn_of_newcomers(model: Any, layers: Iterable[Any]) -> None:
+def warn_of_newcomers(layers: Iterable[Any], joined: Mapping[int, int], born: int) -> None:
     """Warn of the layers with parameters that joined a model after the optimizers that train it were made.
 
-    A layer whose parameters any optimizer holds is trained; one that was there before is left out on purpose.
+    `joined` says when, by the id of a layer, `born` when the model was made. A layer whose parameters an
+    optimizer holds is trained; one that was there before is left out on purpose.
     """
     layers = list(layers)
-    ours = {id(tensor) for layer in layers for tensor in layer.parameters()}
-    alive = [ref() for ref in _optimizers.valuerefs()]  # a list of its own: other threads make optimizers meanwhile
-    trainers = [o for o in alive if o is not None and any(id(tensor) in ours for tensor in o.parameters)]
-    if not trainers:
+    tensors = {layer_id: layer.parameters() for layer_id, layer in zip(map(id, layers), layers, strict=True)}
+    holders = {id(o): o for ts in tensors.values() for t in ts for ref in t._holders if (o := ref()) is not None}
+    held = {id(tensor) for optimizer in holders.values() for tensor in optimizer.parameters}
+    untrained = [layer for layer in layers if any(id(tensor) not in held for tensor in tensors[id(layer)])]
+    trained = [joined.get(id(layer), 0) for layer in layers if any(id(t) in held for t in tensors[id(layer)])]
+    if not untrained or not trained:
         return
-    made = max(optimizer._held_since for optimizer in trainers)
-    held = {id(tensor) for optimizer in trainers for tensor in optimizer.parameters}
-    for layer in layers:
-        if model._born < made < layer._joined and any(id(tensor) not in held for tensor in layer.parameters()):
+    made = max(optimizer._held_since for optimizer in holders.values())
+    for layer in untrained:
+        # The model was trained before the layer came: what it trains was there when the optimizer was made.
+        if born < made < joined.get(id(layer), 0) and min(trained) < made:
             warnings.warn(
-                f"the layer {layer!r} joined the model after its optimizer was made, and no optimizer holds its "
+                f"the layer {shown(layer)} joined the model after its optimizer was made, and no optimizer holds its "
                 "parameters: it is not trained. Add them with optimizer.parameters.extend(layer.parameters()), "
                 "or make the optimizer anew",
                 stacklevel=_users_level(),

@@ -38,9 +38,9 @@ class Optimizer(Watched):
         learning_rate: the step size, not negative.
         weight_decay, decay_type: the decay term that `get_decay` gives, 'l2' or 'l1'.
 
-    All four are attributes that may be changed at any time. `parameters` is a list of the optimizer's own,
-    which may be extended: what is kept of a parameter, such as its velocity, stays. Raises TypeError or
-    ValueError that names the argument, also on assignment.
+    All four are attributes that may be changed at any time. `parameters` is a list of the optimizer's own, a
+    copy of what it is given, which may be extended: what is kept of a parameter, such as its velocity, stays.
+    Raises TypeError or ValueError that names the argument, also on assignment.
     """
 
     _checks: ClassVar[Checks] = {
@@ -63,10 +63,8 @@ class Optimizer(Watched):
         self.weight_decay = weight_decay
         self.decay_type = decay_type
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        if name == "parameters":
-            put(self, _held_since=holds_since_now(self))
+    def _list_assigned(self) -> None:
+        put(self, _held_since=holds_since_now(self, self.parameters))
 
     def bind(self, parameters: Iterable[Tensor]) -> None:
         """Train these tensors in place of the present ones, one for one; what is kept of those stays.
@@ -108,8 +106,7 @@ class Optimizer(Watched):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         put(self, **state)
-        if "parameters" in state:
-            self.parameters = state["parameters"]
+        self._list_assigned()
 
 
 class Range:
@@ -117,6 +114,7 @@ class Range:
 
     def __init__(self, tensors: list[Tensor]):
         self.arena: Arena = tensors[0]._arena
+        self.arena.followed = True
         self.tensors = tensors
         start = tensors[0]._offset
         stop = tensors[-1]._offset + tensors[-1]._size
@@ -222,7 +220,8 @@ class SGD(Optimizer):
         if not isinstance(values, (list, tuple)):
             raise TypeError(f"SGD: velocity must be a list of arrays, one for each parameter, got {shown(values)}")
         mine = self.velocity
-        new = [real_array(value, f"SGD: velocity[{i}]") for i, value in enumerate(values)]
+        # Copies, for these may be the velocities themselves, in another order.
+        new = [np.array(real_array(value, f"SGD: velocity[{i}]")) for i, value in enumerate(values)]
         if [v.shape for v in new] != [v.shape for v in mine]:
             shapes, got = ([v.shape for v in arrays] for arrays in (mine, new))
             raise ValueError(f"SGD: velocity needs arrays of the shapes {shapes}; got {got}")

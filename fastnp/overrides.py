@@ -22,7 +22,7 @@ _HARMLESS = {
     "__annotations__", "__annotate__", "__annotate_func__", "__annotations_cache__", "__conditional_annotations__",
     "__dataclass_fields__", "__dataclass_params__", "__dict__", "__doc__", "__eq__", "__firstlineno__", "__hash__",
     "__init__", "__match_args__", "__module__", "__orig_bases__", "__parameters__", "__qualname__", "__repr__",
-    "__slots__", "__static_attributes__", "__str__", "__weakref__", "_rules", "_predicts_by_call",
+    "__slots__", "__static_attributes__", "__str__", "__weakref__", "_rules",
 }  # fmt: skip
 
 
@@ -54,16 +54,34 @@ class Watched:
         if rule is None:
             super().__setattr__(name, value)
         elif rule is METHOD:
-            super().__setattr__(name, value)
+            if getattr(value, "__self__", None) is self and getattr(value, "__func__", None) is getattr(
+                type(self), name, None
+            ):
+                if name in self._replaced:  # its own method is put back
+                    delattr(self, name)
+                return
             put(self, _replaced=self._replaced | {name})
+            count_change()
+            super().__setattr__(name, value)
             count_change()
         else:
             checked = rule(type(self).__name__, name, value)
+            if isinstance(checked, TrackedList):
+                checked.followed = getattr(getattr(self, name, None), "followed", False)
+                if checked.followed:
+                    count_change()
             super().__setattr__(name, checked)
             if isinstance(checked, TrackedList):
-                count_change()
+                if checked.followed:
+                    count_change()
+                self._list_assigned()
+
+    def _list_assigned(self) -> None:
+        """What else there is to do when a `TrackedList` has been assigned."""
 
     def __delattr__(self, name: str) -> None:
+        if name in self._replaced:
+            count_change()
         super().__delattr__(name)
         if name in self._replaced:
             put(self, _replaced=self._replaced - {name})
@@ -89,15 +107,22 @@ def count_change() -> None:
 def _counted(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def counted(*arguments: Any, **options: Any) -> Any:
-        result = method(*arguments, **options)
-        count_change()
-        return result
+        # Before, for Ctrl-C may come right after; and after, for another thread may have looked meanwhile.
+        if arguments[0].followed:
+            count_change()
+        try:
+            return method(*arguments, **options)
+        finally:
+            if arguments[0].followed:
+                count_change()
 
     return counted
 
 
 class TrackedList(list[Any]):
-    """A list whose changes are counted: whoever decided on what is in it asks for the count alone."""
+    """A list whose changes are counted once it is `followed`: who decided on what is in it asks for the count."""
+
+    followed = False
 
 
 for _name in (
@@ -109,7 +134,10 @@ for _name in (
 
 def seen(listed: Any, as_of: int) -> int:
     """What to compare `changes` with, having looked at a list; never equal where nobody counts the list's changes."""
-    return as_of if isinstance(listed, TrackedList) else -1
+    if not isinstance(listed, TrackedList):
+        return -1
+    listed.followed = True
+    return as_of
 
 
 def is_own(value: Watched, base: type, *methods: str) -> bool:
@@ -135,6 +163,21 @@ def _only_adds(cls: type, base: type) -> bool:
     return not any(names & vars(ancestor).keys() for ancestor in cls.__mro__ if ancestor not in base.__mro__)
 
 
+def stands_apart(value: Any, base: type, method: str, *others: str) -> bool:
+    """Whether what a method of `base` stands for is redefined, for an object, by somebody who left the method alone.
+
+    A class that defines both means them to agree.
+    """
+    cls = type(value)
+    if not value._replaced and all(getattr(cls, name) is getattr(base, name) for name in others):
+        return False
+    mine = definer(cls, method)
+    for name in others:
+        if definer(cls, name) not in (definer(base, name), mine):
+            return True
+    return method not in value._replaced and any(name in value._replaced for name in others)
+
+
 def definer(cls: type, name: str) -> type | None:
     """The class that defines what `cls` has under a name."""
     return next((ancestor for ancestor in cls.__mro__ if name in vars(ancestor)), None)
@@ -144,8 +187,3 @@ def is_newer(cls: type, name: str, than: str) -> bool:
     """Whether `cls` defines a name in a class more derived than the one that defines another."""
     mine, other = definer(cls, name), definer(cls, than)
     return mine is not None and other is not None and cls.__mro__.index(mine) < cls.__mro__.index(other)
-
-
-def is_library(cls: type | None) -> bool:
-    """Whether a class is one of fastnp's own."""
-    return cls is None or cls.__module__.partition(".")[0] == __name__.partition(".")[0]

@@ -47,6 +47,7 @@ class Program:
         self._spare: list[Space] = []
         gather(self._tensors)
         self._arena = self._tensors[0]._arena if self._tensors else Arena([], dtype)
+        self._arena.followed = True
 
     # --- workspace ---
 
@@ -88,8 +89,11 @@ class Program:
         """If tensors have moved, bring them together again and point the table at their new places."""
         if not self._arena.dead:
             return
+        if any(tensor.dtype != self.dtype for tensor in self._tensors):
+            raise ValueError(f"{self._names[0]}: backward before forward, for its tensors were converted since")
         gather(self._tensors)
         self._arena = self._tensors[0]._arena
+        self._arena.followed = True
         if self._capacity >= 0:
             self._table, _ = lower(self._ops, self._capacity, self.dtype)
 

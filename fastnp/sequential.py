@@ -1,18 +1,20 @@
 """Layers in a row."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
 
-from . import overrides
+from . import overrides, prediction
 from .arrays import real_array
 from .checks import check_integer, shown
 from .kernels import RELU
 from .layers import Layer, Linear, ReLU
 from .lowering import Op
 from .newcomers import now, warn_of_newcomers
-from .overrides import Checks, TrackedList, is_plain, put, seen
+from .overrides import Checks, TrackedList, is_plain, put, seen, stands_apart
+from .prediction import interrupted, is_predicting
 from .program import Program
 from .tensor import Tensor, gather
 
@@ -20,13 +22,12 @@ SHOWN_LAYERS = 12  # in a repr
 ANY = "any dtype"
 
 
-def _check_graphs(owner: str, name: str, value: Any) -> list[Layer]:
+def _check_graphs(owner: str, name: str, value: Any) -> TrackedList:
     if not isinstance(value, (list, tuple)):
         raise TypeError(f"{owner}: {name} must be a list of layers, got {shown(value)}")
     for layer in value:
         _check_layer(owner, layer)
     _check_once(value)
-    _check_widths(value)
     return TrackedList(value)
 
 
@@ -36,8 +37,8 @@ class Sequential(Layer):
     Args:
         layers: `Layer` objects, your own and other `Sequential`s included; each only once.
 
-    `graphs` is the list of layers. The longest runs of built-in layers are compiled into programs: one
-    kernel call runs all of them.
+    `graphs` is the list of layers, a copy of what is assigned to it. The longest runs of built-in layers are
+    compiled into programs: one kernel call runs all of them.
 
     Raises TypeError for what is no Layer, ValueError for a layer that is there already, for widths that
     do not fit and for a model without layers when it is run.
@@ -55,6 +56,7 @@ class Sequential(Layer):
     _as_of = -1
     _newcomers = False
     _born = 0
+    _joined: Mapping[int, int] = MappingProxyType({})  # when each layer came, by its id
 
     def __init__(self, *layers: Layer):
         super().__init__("sequential")
@@ -84,8 +86,7 @@ class Sequential(Layer):
         self._welcome(layer)
 
     def _welcome(self, layer: Layer) -> None:
-        put(layer, _joined=now())
-        put(self, _newcomers=True)
+        put(self, _joined={**self._joined, id(layer): now()}, _newcomers=True)
 
     @staticmethod
     def _gather(layers: Iterable[Layer], growing: bool = False) -> None:
@@ -102,9 +103,10 @@ class Sequential(Layer):
         if not self.graphs:
             raise ValueError("this Sequential has no layers; give it some, or add(layer)")
         as_of, graphs = overrides.changes, _check_graphs(type(self).__name__, "graphs", self.graphs)
+        _check_widths(graphs)
         self._gather(graphs)
         for layer in graphs:
-            if layer._joined < self._born:  # appended to the list
+            if id(layer) not in self._joined:  # it was put into the list
                 self._welcome(layer)
         kinds = list(map(_kind, graphs))
         segments: list[Program | Layer] = []
@@ -120,12 +122,13 @@ class Sequential(Layer):
             run.append(layer)
             dtype = dtype if kind == ANY else kind
         segments.extend(_program(run))
+        put(self, _lowered=None)  # until all of it is there, for Ctrl-C may come in between
         put(
             self,
             _segments=segments,
             _steps=[segment.forward if isinstance(segment, Program) else segment for segment in segments],
-            _lowered=graphs,
             _kinds=kinds,
+            _lowered=graphs,
             _as_of=seen(self.graphs, as_of),
         )
 
@@ -146,6 +149,8 @@ class Sequential(Layer):
         return list(map(_kind, self._lowered or ())) == self._kinds
 
     def forward(self, x: Any) -> np.ndarray:
+        if prediction.running and is_predicting(self, x):
+            return self._predict_rows(x)
         if self._as_of != overrides.changes and not self._is_lowered():
             self._lower()
         for step in self._steps:
@@ -154,6 +159,10 @@ class Sequential(Layer):
 
     def backward(self, gradient: Any) -> np.ndarray:
         """Pass dloss/doutput back through all layers; returns dloss/dinput. Parameter gradients are added."""
+        if prediction.running:
+            with interrupted(self) as last:
+                if last is not None:
+                    Sequential.forward(self, *last)
         steps: Sequence[Program | Layer] = self._segments
         if self._as_of != overrides.changes and not self._is_lowered():
             if not self._has_these_layers():
@@ -169,32 +178,33 @@ class Sequential(Layer):
         """The output for any number of rows, computed batch_size rows at a time.
 
         Keeps no activations: a `backward` to come is not disturbed, and several threads may predict with
-        one model. Layers of your own run their `predict`, by default `forward`. A row's result does not
+        one model; so also where a subclass has a `forward` of its own, unless that keeps something itself or
+        goes backward. Layers of your own run their `predict`, by default `forward`. A row's result does not
         depend on the other rows (backend "numba").
 
         Raises ValueError for a batch_size below 1 and, as `forward`, for what is no (rows, in_features).
         """
         check_integer("predict", "batch_size", batch_size, 1)
         X = real_array(X, "X")
-        by_call = self._predicts_by_call or (self._replaced and self._forward_is_replaced())
-        if not by_call and self._as_of != overrides.changes and not self._is_lowered():
+        plain = type(self) is Sequential and not self._replaced
+        by_call = not plain and stands_apart(self, Sequential, "predict", "forward", "__call__")
+        predict = self._predict_by_call if by_call else self._predict_rows
+        if not X.ndim or len(X) <= batch_size:
+            return predict(X)
+        return np.concatenate([predict(X[start : start + batch_size]) for start in range(0, len(X), batch_size)])
+
+    def _predict_rows(self, x: Any) -> np.ndarray:
+        if self._as_of != overrides.changes and not self._is_lowered():
             self._lower()
-        outputs = []
-        for start in range(0, max(len(X), 1) if X.ndim else 1, batch_size):
-            x = X[start : start + batch_size] if X.ndim else X
-            if by_call:
-                x = self(x)
-            else:
-                for segment in self._segments:
-                    x = segment.predict(x)
-            outputs.append(x)
-        return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
+        for segment in self._segments:
+            x = segment.predict(x)
+        return x
 
     def warn_of_newcomers(self) -> None:
         """Warn, once, of layers that joined after the optimizer was made and that no optimizer holds."""
         if self._newcomers:
             put(self, _newcomers=False)
-            warn_of_newcomers(self, self.graphs)
+            warn_of_newcomers(self.graphs, self._joined, self._born)
 
     def whole_program(self) -> Program | None:
         """The program that runs all layers, or None where it takes more than one."""
@@ -224,7 +234,7 @@ class Sequential(Layer):
         return {key: value for key, value in vars(self).items() if key not in _OF_THIS_PROCESS}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        put(self, **state)
+        put(self, **state, _joined={id(layer): 0 for layer in state.get("graphs", ())})
         self._gather(self.graphs)
 
 
@@ -243,7 +253,7 @@ def _check_once(layers: Iterable[Layer]) -> None:
     for layer in _nested(layers):
         if id(layer) in seen:
             raise ValueError(
-                f"the layer '{layer}' stands twice in this Sequential: a layer keeps the state of one place; "
+                f"the layer {shown(layer)} stands twice in this Sequential: a layer keeps the state of one place; "
                 "make a second one"
             )
         seen.add(id(layer))
@@ -278,12 +288,14 @@ def _kind(layer: Layer) -> str | None:
     return ANY if is_plain(layer, ReLU) else None
 
 
-def _nested(layers: Iterable[Layer]) -> Iterator[Layer]:
+def _nested(layers: Iterable[Layer], inside: tuple[Layer, ...] = ()) -> Iterator[Layer]:
     """Layers, and those inside of Sequentials among them."""
     for layer in layers:
         yield layer
         if isinstance(layer, Sequential):
-            yield from _nested(layer.graphs)
+            if any(layer is outer for outer in inside):
+                raise ValueError("a Sequential cannot contain itself")
+            yield from _nested(layer.graphs, (*inside, layer))
 
 
 def _program(run: list[Layer]) -> list[Program | Layer]:

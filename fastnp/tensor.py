@@ -17,7 +17,8 @@ class Arena:
 
     Each tensor takes rows of its padded length, one tensor behind the other. While `stale`, the gradients
     have been cleared but not yet overwritten. An arena whose tensors have moved to another, or have got
-    company, is `dead`. `room` is how many numbers the storage behind `data` holds.
+    company, is `dead`. `room` is how many numbers the storage behind `data` holds; where a tensor was, and is no
+    more, a gap stays.
     """
 
     def __init__(self, tensors: list["Tensor"], dtype: np.dtype, room: int = 0):
@@ -27,10 +28,11 @@ class Arena:
         self.data, self.grad = self._storage[0][:size], self._storage[1][:size]
         self.stale = False
         self.dead = False
+        self.followed = False  # somebody keeps what stands where
         self._tensors = [weakref.ref(tensor) for tensor in tensors]
         offset = 0
         for tensor in tensors:
-            tensor._place(self, offset)
+            tensor._move(self, offset)
             offset += tensor._size
 
     @property
@@ -50,16 +52,19 @@ class Arena:
         size = offset + sum(tensor._size for tensor in tensors)
         arena.data, arena.grad = self._storage[0][:size], self._storage[1][:size]
         arena._tensors = self._tensors + [weakref.ref(tensor) for tensor in tensors]
-        for tensor in self.tensors():
-            put(tensor, _arena=arena)
+        here = self.tensors()
+        self.die()  # first, for Ctrl-C may come at any line
+        for tensor in here:
+            put(tensor, _place=(arena, *tensor._place[1:]))
         for tensor in tensors:
-            tensor._place(arena, offset)
+            tensor._move(arena, offset)
             offset += tensor._size
-        self.die()
 
     def die(self) -> None:
+        """Let whoever `follows` look for the tensors elsewhere."""
         self.dead = True
-        count_change()
+        if self.followed:
+            count_change()
 
     def clear_stale(self) -> None:
         """Write the zeros that `stale` stands for."""
@@ -77,12 +82,14 @@ def gather(tensors: Iterable["Tensor"], growing: bool = False) -> None:
     if len(arenas) < 2 and not any(arena.dead for arena in arenas.values()):
         return
     first, *others = arenas.values()
-    coming = [tensor for arena in others for tensor in arena.tensors()]
-    size = first.data.size + sum(tensor._size for tensor in coming)
-    if not first.dead and size <= first.room:
+    there, coming = first.tensors(), [tensor for arena in others for tensor in arena.tensors()]
+    size = sum(tensor._size for tensor in there)
+    gaps = size < first.data.size
+    size += sum(tensor._size for tensor in coming)
+    if not first.dead and not gaps and size <= first.room:
         first.joined_by(coming)
     else:
-        everyone = first.tensors() + coming
+        everyone = there + coming
         Arena(everyone, everyone[0].dtype, 2 * size if growing else 0)
 
 
@@ -120,10 +127,8 @@ class Tensor(Watched):
     _row: int
     _ld: int
     _size: int
-    _arena: Arena
-    _offset: int
-    _data: np.ndarray
-    _grad: np.ndarray
+    _holders: tuple[Any, ...] = ()  # weak references to the optimizers that were given it
+    _place: tuple[Arena, int, np.ndarray, np.ndarray]  # one attribute, so that Ctrl-C leaves all of it or nothing
 
     def __init__(self, shape: Any, dtype: Any = np.float32):
         self._shape_up(np.broadcast_shapes(shape), check_dtype(dtype))
@@ -133,8 +138,16 @@ class Tensor(Watched):
         row = shape[-1] if shape else 1
         ld = padded(row, dtype.itemsize)
         size = math.prod(shape[:-1]) * ld  # numbers taken in an arena, pads included
-        put(self, shape=shape, dtype=dtype, _row=row, _ld=ld, _size=size, _arena=None)
+        put(self, shape=shape, dtype=dtype, _row=row, _ld=ld, _size=size, _place=None)
         Arena([self], dtype)
+
+    @property
+    def _arena(self) -> Arena:
+        return self._place[0]
+
+    @property
+    def _offset(self) -> int:
+        return self._place[1]
 
     def _view(self, flat: np.ndarray) -> np.ndarray:
         """This tensor's unpadded part of a flat array laid out as its arena, from its first number on."""
@@ -142,16 +155,16 @@ class Tensor(Watched):
         view = rows[..., : self._row]
         return view if self.shape else view[0, ...]
 
-    def _place(self, arena: Arena, offset: int) -> None:
+    def _move(self, arena: Arena, offset: int) -> None:
         """Move into `arena`, taking data and gradient along."""
-        old: Arena | None = self._arena
         data, grad = self._view(arena.data[offset:]), self._view(arena.grad[offset:])
-        if old is not None:
+        if self._place is not None:
+            old = self._arena
             old.clear_stale()
-            data[...] = self._data
-            grad[...] = self._grad
+            data[...] = self._place[2]
+            grad[...] = self._place[3]
             old.die()
-        put(self, _arena=arena, _offset=offset, _data=data, _grad=grad)
+        put(self, _place=(arena, offset, data, grad))
 
     def _checked(self, value: Any, name: str) -> np.ndarray:
         array = real_array(value, f"the value assigned to Tensor.{name}")
@@ -163,29 +176,29 @@ class Tensor(Watched):
 
     @property
     def data(self) -> np.ndarray:
-        return self._data
+        return self._place[2]
 
     @data.setter
     def data(self, value: Any) -> None:
-        if value is not self._data:
-            self._data[...] = self._checked(value, "data")
+        if value is not self._place[2]:
+            self._place[2][...] = self._checked(value, "data")
 
     @property
     def grad(self) -> np.ndarray:
         self._arena.clear_stale()
-        return self._grad
+        return self._place[3]
 
     @grad.setter
     def grad(self, value: Any) -> None:
-        if value is not self._grad:
+        if value is not self._place[3]:
             array = self._checked(value, "grad")
             self._arena.clear_stale()
-            self._grad[...] = array
+            self._place[3][...] = array
 
     def clear_grad(self) -> None:
         """Set the gradient to zero."""
         if not self._arena.stale:
-            self._grad[...] = 0
+            self._place[3][...] = 0
 
     def convert(self, dtype: Any) -> None:
         """Change the dtype, to float32 or float64, into storage of its own."""
@@ -212,4 +225,4 @@ class Tensor(Watched):
         self.data, self.grad = data, grad
 
 
-_STORAGE = ("shape", "dtype", "_row", "_ld", "_size", "_arena", "_offset", "_data", "_grad")
+_STORAGE = ("shape", "dtype", "_row", "_ld", "_size", "_place", "_holders")

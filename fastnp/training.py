@@ -9,7 +9,7 @@ import numpy as np
 
 from .checks import shown
 from .compiled import CompiledRun, trainable
-from .finite import check_result, diverged
+from .finite import are_finite, check_result, diverged
 from .history import History
 from .interrupts import held_back
 from .optimizers import Optimizer
@@ -50,7 +50,7 @@ def fit(
         history: a `History` to append to; it keeps what it has when an exception ends the run.
 
     Returns the history. Raises DivergedError, before the batch changes a parameter, when a loss is not
-    finite, and at the end where the last update left parameters that are not; before anything is changed,
+    finite, and at the end where parameters are not that were when it began; before anything is changed,
     ValueError or TypeError for epochs below 0, a loader without batches, a model without parameters or with
     none that the optimizer holds, and data that is not finite. Ctrl-C leaves the model whole, as after the
     last completed update.
@@ -64,6 +64,8 @@ def fit(
     validate = None if validation is None else validation_of(model, loss_fn, validation)
     if isinstance(model, Sequential):
         model.warn_of_newcomers()
+    held_ones = held_parameters(model, optimizer)
+    finite = are_finite(held_ones)
     at_once = epochs if callback is None and validate is None else 1
     epoch = 0
     with progress_bar(epochs, progress) as bar, held_back() as held:
@@ -77,8 +79,8 @@ def fit(
             answer = None if callback is None else callback(epoch - 1, loss)
             if isinstance(answer, (bool, np.bool_)) and answer:
                 break
-    if epoch:
-        check_result(epoch - 1, len(dataloader) - 1, history.loss[-1], held_parameters(model, optimizer))
+    if epoch and finite:
+        check_result(epoch - 1, len(dataloader) - 1, history.loss[-1], held_ones)
     return history
 
 
@@ -129,11 +131,12 @@ def _loop_epoch(
     held_ones = {id(tensor) for tensor in optimizer.parameters}
     others = [tensor for tensor in model.parameters() if id(tensor) not in held_ones]  # which it does not clear
     for x, y in dataloader:
-        loss = loss_fn(model(x), y)
+        pred = model(x)
+        loss = loss_fn(pred, y)
         if type(loss) is not float:
             loss = float(np.mean(loss))
         if not math.isfinite(loss):
-            raise diverged(epoch, batches, loss, x, y, model.parameters())
+            raise diverged(epoch, batches, loss, x, y, model.parameters(), pred)
         with held:
             try:
                 model.backward(loss_fn.backward())

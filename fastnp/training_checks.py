@@ -9,7 +9,7 @@ from .checks import check_integer, shown
 from .data import ArrayDataset, BatchSampler, DataLoader, Dataset
 from .finite import check_finite
 from .losses import MSE
-from .overrides import is_plain
+from .overrides import is_own, is_plain
 from .sequential import Sequential
 from .tensor import Tensor
 
@@ -45,7 +45,9 @@ def _check_data(dataloader: Any) -> None:
     check_batches("dataloader", dataloader, expected)
     if not isinstance(dataloader, DataLoader) or not is_plain(dataloader.sampler, BatchSampler):
         return
-    dataloader.sampler.check_reach(len(dataloader.dataset))
+    dataset = dataloader.dataset
+    by_row = isinstance(dataset, ArrayDataset) and is_own(dataset, ArrayDataset, "__getitem__", "__getitems__")
+    dataloader.sampler.check_reach(ArrayDataset.__len__(dataset) if by_row else len(dataset))
 
 
 def check_arrays(model: Any, loss_fn: Any, X: np.ndarray, Y: np.ndarray, names: tuple[str, str], batch: int) -> None:
@@ -61,18 +63,24 @@ def is_two_arrays(value: Any) -> bool:
     """Whether this is a pair (X, Y), as a tuple or a list, and not a list of two batches."""
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         return False
-    return isinstance(value, tuple) or not all(isinstance(item, tuple) and len(item) == 2 for item in value)
+    return isinstance(value, tuple) or not all(map(_is_batch, value))
+
+
+def _is_batch(value: Any) -> bool:
+    """Whether this can be nothing but a pair (x, y) of arrays."""
+    if not isinstance(value, (tuple, list)):
+        return not hasattr(value, "__len__")  # an object of the user's own that is unpacked
+    return len(value) == 2 and (isinstance(value, tuple) or all(hasattr(item, "__array__") for item in value))
 
 
 def check_batches(name: str, value: Any, expected: str) -> None:
-    """Refuse what cannot be iterated, again and again, for batches (x, y)."""
+    """Refuse what cannot be iterated for batches (x, y)."""
     numbers = hasattr(value, "__array__") or hasattr(value, "nnz")  # an array, a table, a sparse matrix
-    once = hasattr(value, "__next__")
-    if numbers or once or isinstance(value, (str, bytes, dict, set)) or not hasattr(value, "__iter__"):
+    if numbers or isinstance(value, (str, bytes, dict, set)) or not hasattr(value, "__iter__"):
         raise TypeError(f"fit: {name} must be {expected}, got {shown(value)}")
     if isinstance(value, (tuple, list)):
         for i, batch in enumerate(value):
-            if not (isinstance(batch, (tuple, list)) and len(batch) == 2):
+            if isinstance(batch, (str, bytes, dict, set)) or (len(batch) if hasattr(batch, "__len__") else 2) != 2:
                 got = f"a {type(value).__name__} of {len(value)}, item {i} of which is no pair (x, y)"
                 raise TypeError(f"fit: {name} must be {expected}, got {got}")
     if hasattr(value, "__len__") and not len(value):

@@ -7,27 +7,33 @@ from typing import Any
 import numpy as np
 
 from .arrays import real_array
+from .checks import shown
 from .training_checks import check_arrays, check_batches, is_two_arrays
 
 
 def validation_of(model: Any, loss_fn: Any, validation: Any) -> Callable[[], float]:
     """A function that takes the loss over the validation data, leaving `loss_fn` as it is."""
-    loss_fn = copy.copy(loss_fn)
     batches = validation
     if is_two_arrays(validation):
         X, Y = (real_array(array, f"validation {name}") for array, name in zip(validation, "XY", strict=True))
         if not X.ndim or not Y.ndim or not len(X) == len(Y) > 0:
             raise ValueError(f"fit: validation X and Y need as many rows, at least one; got {X.shape} and {Y.shape}")
-        check_arrays(model, loss_fn, X, Y, ("validation X", "validation Y"), 1)
+        check_arrays(model, copy.copy(loss_fn), X, Y, ("validation X", "validation Y"), 1)
         batches = [(X, Y)]
     else:
-        check_batches("validation", validation, "a tuple (X, Y) or a loader")
+        expected = "a tuple (X, Y) or a loader"
+        check_batches("validation", validation, expected)
+        if hasattr(validation, "__next__") and not hasattr(validation, "__len__"):
+            raise TypeError(
+                f"fit: validation must be {expected}, got {shown(validation)}, which runs dry after an epoch"
+            )
 
     def validate() -> float:
-        predict = getattr(model, "predict", model)  # a callback may have replaced it
+        # Asked for anew: a callback may have changed either. The loss shall remember the training.
+        predict, loss = getattr(model, "predict", model), copy.copy(loss_fn)
         losses, rows = [], []
         for x, y in batches:
-            losses.append(float(np.mean(loss_fn(predict(x), y))))
+            losses.append(float(np.mean(loss(predict(x), y))))
             rows.append((np.shape(y) or (1,))[0])
         if not losses:
             raise ValueError(

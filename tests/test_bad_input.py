@@ -281,6 +281,7 @@ RATES = {
     "string": ("fast", TypeError, "must be a number, got 'fast'"),
     "string of a number": ("0.1", TypeError, r"must be a number, got '0\.1'"),
     "None": (None, TypeError, "must be a number, got None"),
+    "too large": (10**400, ValueError, "must fit a double"),
     "complex": (1j, TypeError, "must be a number, got 1j"),
 }
 

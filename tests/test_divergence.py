@@ -65,7 +65,7 @@ def test_data_that_a_callback_spoils_is_named():
 def test_parameters_that_were_not_finite_before_are_named(own):
     model = nn.Sequential(*build(3, 8, 2).graphs, *[Scale()] * own)
     model.graphs[2].weights.data[5, 1] = np.nan
-    with pytest.raises(nn.DivergedError, match=r"parameters\(\)\[2\], of shape \(8, 2\), held nan at \[5, 1\] before"):
+    with pytest.raises(nn.DivergedError, match=r"for a parameter of shape \(8, 2\) is nan at \[5, 1\] before this"):
         nn.fit(model, nn.MSE(), sgd(model), nn.DataLoader(nn.ArrayDataset(X, Y)), 1, progress=False)
 
 
@@ -125,3 +125,39 @@ def test_a_callback_that_sets_no_learning_rate(rate):
         nn.fit(model, nn.MSE(), optimizer, nn.DataLoader(nn.ArrayDataset(X, Y)), 3, callback=change, progress=False)
     assert_same_bits(values(model), kept)
     assert optimizer.learning_rate == 0.05
+
+
+def test_parameters_that_were_infinite_from_the_start_are_no_divergence():
+    class Masked(nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.mask = nn.Tensor((2,))
+            self.mask.data = [0, -np.inf]
+
+        def forward(self, x):
+            return np.where(np.isinf(self.mask.data), 0, x)
+
+        def backward(self, gradient):
+            return np.where(np.isinf(self.mask.data), 0, gradient)
+
+        def parameters(self):
+            return [self.mask]
+
+    model = nn.Sequential(*build(3, 2).graphs, Masked())
+    loader = nn.DataLoader(nn.ArrayDataset(X, Y))
+    assert len(nn.fit(model, nn.MSE(), sgd(model), loader, 2, progress=False).loss) == 2
+
+
+def test_targets_that_a_loss_leaves_out_are_not_at_fault():
+    class Masked(nn.MSE):
+        def forward(self, pred, target):
+            self.known = np.isfinite(target)
+            return super().forward(np.where(self.known, pred, 0), np.where(self.known, target, 0))
+
+        def backward(self):
+            return np.where(self.known, super().backward(), 0)
+
+    model = build(3, 8, 2)
+    loader = nn.DataLoader(Points(X, spoilt(Y, np.nan)), batch_size=4)
+    with np.errstate(all="ignore"), pytest.raises(nn.DivergedError, match="try a smaller learning rate"):
+        nn.fit(model, Masked(), sgd(model, learning_rate=1e6), loader, 60, progress=False)

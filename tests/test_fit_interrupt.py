@@ -163,3 +163,26 @@ def test_ctrl_c_while_the_kernel_is_compiled_is_answered_at_once(backend, monkey
     assert all(np.array_equal(a, p.data) for a, p in zip(before[0], run.model.parameters(), strict=True))
     assert run.rng.bit_generator.state == before[1]
     assert np.array_equal(run.model.backward(np.ones((len(data()[0]), 2))), gradient)
+
+
+def test_ctrl_c_within_an_update_of_a_training_inside_of_a_callback():
+    """The outer training holds Ctrl-C back already; the inner one's update shall be whole, too."""
+    inner, other, seen = setup([*CHAIN, Double]), setup([*CHAIN, Double]), []
+
+    class Signalling(Double):
+        def backward(self, gradient):
+            signal.raise_signal(signal.SIGINT)
+            seen.append("went on")
+            return super().backward(gradient)
+
+    inner.model.graphs[-1] = Signalling()
+    outer = setup()
+    with pytest.raises(KeyboardInterrupt):
+        fit(outer, 5, callback=lambda *_: fit(inner, 1))
+    x, y = next(iter(other.loader))
+    other.loss_fn(other.model(x), y)
+    other.model.backward(other.loss_fn.backward())
+    other.optimizer.step()
+    assert seen == ["went on"]
+    for mine, theirs in zip(inner.model.parameters(), other.model.parameters(), strict=True):
+        assert np.array_equal(mine.data, theirs.data)

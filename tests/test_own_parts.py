@@ -1,6 +1,8 @@
 """Layers, optimizers, initializers, data sets and samplers of users' own."""
 
 import dataclasses
+import sys
+import threading
 
 import numpy as np
 import pytest
@@ -336,8 +338,10 @@ def test_a_subclass_that_only_adds_runs_compiled():
     assert compiled.trainable(model, nn.MSE(), sgd(model), loader) is not None
     model.describe = lambda: "replaced"
     assert compiled.trainable(model, nn.MSE(), sgd(model), loader) is not None
-    model.backward = model.backward
+    model.backward = lambda gradient: gradient
     assert compiled.trainable(model, nn.MSE(), sgd(model), loader) is None
+    model.backward = Net.backward.__get__(model)  # as it was
+    assert compiled.trainable(model, nn.MSE(), sgd(model), loader) is not None
 
 
 class Nameless(nn.Layer):
@@ -453,3 +457,227 @@ def test_lists_that_a_subclass_makes_itself():
         assert all((a != b).any() for a, b in zip(before, values(model), strict=True))
         layers.append(he(2, 2, 7))
     assert model(POINTS).shape == (40, 2) and len(optimizer.velocity) == 8
+
+
+def residual(cls):
+    """A class decorator that makes a residual of a Sequential."""
+    forward, backward = cls.forward, cls.backward
+    cls.forward = lambda self, x: x + forward(self, x)
+    cls.backward = lambda self, gradient: gradient + backward(self, gradient)
+    return cls
+
+
+@residual
+class Decorated(nn.Sequential):
+    pass
+
+
+class OwnLinear(nn.Linear):
+    def forward(self, x):
+        return x + super().forward(x)
+
+    def backward(self, gradient):
+        return gradient + super().backward(gradient)
+
+
+class OwnReLU(nn.ReLU):
+    def forward(self, x):
+        return x + super().forward(x)
+
+    def backward(self, gradient):
+        return gradient + super().backward(gradient)
+
+
+def replaced():
+    model = nn.Sequential(he(2, 2))
+    forward, backward = model.forward, model.backward
+    model.forward = lambda x: x + forward(x)
+    model.backward = lambda gradient: gradient + backward(gradient)
+    return model
+
+
+REDEFINED = {
+    "subclass": lambda: Skip(he(2, 4), nn.ReLU(), he(4, 2)),
+    "decorated": lambda: Decorated(he(2, 2)),
+    "nested": lambda: nn.Sequential(he(2, 2), Skip(he(2, 2)), nn.ReLU()),
+    "Linear": lambda: OwnLinear(2, 2, weight_attr=nn.HeNormal(rng=np.random.default_rng(0))),
+    "ReLU": OwnReLU,
+    "Linear inside": lambda: nn.Sequential(he(2, 2), OwnLinear(2, 2), OwnReLU()),
+    "object": replaced,
+}
+
+
+@pytest.mark.parametrize("which", REDEFINED)
+def test_predict_by_a_forward_of_the_users_own_leaves_the_state_alone(which):
+    model, other = REDEFINED[which](), REDEFINED[which]()
+    for p, q in zip(model.parameters(), other.parameters(), strict=True):
+        q.data = p.data
+    np.testing.assert_array_equal(model.predict(POINTS), other(POINTS))
+    model(POINTS)
+    for rows in POINTS[::-1] * 5, POINTS[:7]:
+        model.predict(rows)
+    np.testing.assert_array_equal(model.backward(POINTS), other.backward(POINTS))
+    assert [p.grad.tobytes() for p in model.parameters()] == [p.grad.tobytes() for p in other.parameters()]
+
+
+@pytest.mark.parametrize("which", REDEFINED)
+def test_predict_by_a_forward_of_the_users_own_from_several_threads(which):
+    model = REDEFINED[which]()
+    inputs = [np.random.default_rng(i).normal(size=(5 + i, 2)) for i in range(4)]
+    expected = [model.predict(x) for x in inputs]
+    wrong = []
+
+    def predict(i):
+        wrong.extend(1 for _ in range(60) if not np.array_equal(model.predict(inputs[i]), expected[i]))
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        threads = [threading.Thread(target=predict, args=(i,)) for i in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert not wrong
+
+
+def test_a_forward_that_goes_backward_itself_predicts_what_it_computes():
+    """The gradient of an energy, say; it needs the state that predict would leave alone."""
+
+    class Force(nn.Sequential):
+        def forward(self, x):
+            return super().backward(np.ones_like(super().forward(x)))
+
+    model = Force(he(2, 4), nn.ReLU(), he(4, 1))
+    expected = model(POINTS)
+    model(POINTS[::-1])
+    np.testing.assert_array_equal(model.predict(POINTS), expected)
+
+
+def test_a_method_that_is_put_back_is_the_librarys_again():
+    from fastnp import compiled
+
+    model = nn.Sequential(he(2, 4), nn.ReLU(), he(4, 2))
+    loader = loader_of(nn.ArrayDataset(POINTS, POINTS))
+    forward = model.forward
+    model.forward = lambda x: 2 * forward(x)
+    assert compiled.trainable(model, nn.MSE(), sgd(model), loader) is None
+    model.forward = forward
+    assert compiled.trainable(model, nn.MSE(), sgd(model), loader) is not None
+    assert "forward" not in vars(model)
+
+
+def test_a_callback_may_replace_the_loss_that_validates():
+    model, loss_fn = build(2, 4, 2), nn.MSE()
+
+    def change(epoch, loss):
+        loss_fn.forward = lambda pred, target: 7.0
+
+    loader = loader_of(nn.ArrayDataset(POINTS, POINTS))
+    history = nn.fit(
+        model, loss_fn, sgd(model), loader, 2, callback=change, validation=(POINTS, POINTS), progress=False
+    )
+    assert history.validation_loss[1] == 7.0 == history.loss[1]
+
+
+def test_tensors_converted_between_forward_and_backward():
+    model = build(3, 4, 2)
+    model(np.ones((2, 3)))
+    for tensor in model.parameters():
+        tensor.convert(np.float64)
+    with pytest.raises(ValueError, match="backward before forward"):
+        model.backward(np.ones((2, 2)))
+
+
+def test_parallel_branches_in_a_sequential_with_a_forward_of_its_own():
+    class Branches(nn.Sequential):
+        def __init__(self):
+            super().__init__()
+            self.graphs = [he(2, 3), he(2, 5)]
+
+        def forward(self, x):
+            return np.hstack([layer(x) for layer in self.graphs])
+
+        def backward(self, gradient):
+            return self.graphs[0].backward(gradient[:, :3]) + self.graphs[1].backward(gradient[:, 3:])
+
+    model = nn.Sequential(Branches(), nn.ReLU())
+    assert model(POINTS).shape == model.predict(POINTS).shape == (40, 8)
+    nn.gradient_check(model, nn.MSE(), POINTS, np.ones((40, 8))).raise_if_failed()
+
+
+class Again:
+    """A loader that is its own iterator and starts anew each time."""
+
+    def __init__(self, batches):
+        self.batches = batches
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __iter__(self):
+        self.i = 0
+        return self
+
+    def __next__(self):
+        if self.i == len(self.batches):
+            raise StopIteration
+        self.i += 1
+        return self.batches[self.i - 1]
+
+
+class Batch:
+    def __init__(self, x, y):
+        self.x, self.y = x, y
+
+    def __iter__(self):
+        return iter((self.x, self.y))
+
+
+HALVES = (POINTS[:20], POINTS[:20]), (POINTS[20:], POINTS[20:])
+
+
+@pytest.mark.parametrize("batches", [
+    Again(HALVES), list(HALVES), [list(half) for half in HALVES], [np.stack(half) for half in HALVES],
+    [Batch(*half) for half in HALVES], HALVES + HALVES[:1],
+])  # fmt: skip
+def test_batches_in_whatever_is_unpacked(batches):
+    model = build(2, 4, 2)
+    assert len(nn.fit(model, nn.MSE(), sgd(model), batches, 2, progress=False).loss) == 2
+    if not isinstance(batches[0] if isinstance(batches, list) else None, np.ndarray):  # which are (X, Y)
+        loader = loader_of(nn.ArrayDataset(POINTS, POINTS))
+        history = nn.fit(model, nn.MSE(), sgd(model), loader, 1, validation=batches, progress=False)
+        assert np.isfinite(history.validation_loss).all()
+
+
+def test_a_data_set_that_only_claims_to_be_longer_is_refused_before_training():
+    class Longer(nn.ArrayDataset):
+        def __len__(self):
+            return 2 * super().__len__()
+
+    model = build(2, 4, 2)
+    before = values(model)
+    with pytest.raises(ValueError, match="indices reach 79, but the data set has 40 rows"):
+        nn.fit(model, nn.MSE(), sgd(model), loader_of(Longer(POINTS, POINTS)), 1, progress=False)
+    assert [a.tobytes() for a in before] == [b.tobytes() for b in values(model)]
+
+
+def test_a_sequential_that_is_put_into_itself():
+    model = nn.Sequential(he(2, 2))
+    model.graphs = [model]
+    with pytest.raises(ValueError, match="stands twice in this Sequential"):
+        model(POINTS)
+
+
+def test_a_layer_whose_repr_fails_is_named_all_the_same():
+    class Broken(Scale):
+        def __repr__(self):
+            raise OSError
+
+    model = build(2, 2)
+    optimizer = sgd(model)
+    model.add(Broken())
+    with pytest.warns(UserWarning, match="an object of type Broken joined the model"):
+        train(model, optimizer, [(POINTS, POINTS)])

@@ -2,7 +2,9 @@
 
 import copy
 import pickle
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -240,25 +242,6 @@ def test_a_layer_that_came_to_a_model_inside_is_said(how):
     assert len(said(how(model, optimizer))) == 1
 
 
-def test_an_optimizer_that_is_made_while_others_are_asked():
-    """As another thread may."""
-    model, kept = build(3, 8, 2), []
-
-    class Spawning(nn.Optimizer):
-        @property
-        def parameters(self):
-            kept.append(sgd(model))
-            return self.own
-
-        @parameters.setter
-        def parameters(self, values):
-            self.own = list(values)
-
-    kept.append(Spawning(model.parameters()))
-    assert said(fitting(model, sgd(model))) == []
-    assert len(kept) > 1
-
-
 def extended(model):
     optimizer = sgd(model)
     model.add(nn.Linear(2, 2))
@@ -306,6 +289,44 @@ def test_nothing_is_said_of_what_is_trained_or_left_out_on_purpose(how, make, th
     model = build(3, 8, 2)
     model, optimizer = through(model, make(model))
     assert said(how(model, optimizer)) == []
+
+
+def test_a_body_that_another_model_looks_at_is_no_news():
+    model = build(3, 8, 2)
+    optimizer = sgd(model, parameters=model.graphs[-1].parameters())
+    extractor = nn.Sequential(*model.graphs[:-1])
+    assert said(fitting(model, optimizer)) == [] and extractor(LOADER_X).shape[1] == 8
+
+
+def test_a_head_that_came_with_its_optimizer_is_no_news():
+    model, head = nn.Sequential(), linear(8, 2)
+    optimizer = nn.SGD(parameters=head.parameters())
+    for layer in (*pretrained().graphs[:-1], head):
+        model.add(layer)
+    assert said(fitting(model, optimizer)) == []
+
+
+def test_a_layer_put_into_a_copy_is_said():
+    model, optimizer = copy.deepcopy((old := build(3, 8, 2), sgd(old)))
+    model.graphs.append(nn.Linear(2, 2))
+    assert len(said(looping(model, optimizer))) == 1
+
+
+def test_many_models_that_are_kept_cost_no_more_each():
+    """Who trains a layer is asked of its tensors, not of all optimizers that there are."""
+    asked = []
+
+    class Asked(nn.SGD):
+        def __getattribute__(self, name):
+            if name == "parameters":
+                asked.append(self)
+            return super().__getattribute__(name)
+
+    models = [build(3, 4, 2) for _ in range(20)]
+    kept = [Asked(parameters=model.parameters()) for model in models]
+    asked.clear()
+    models[0].warn_of_newcomers()
+    assert set(map(id, asked)) <= {id(kept[0])}
 
 
 def test_a_model_made_of_trained_layers_is_no_news():
@@ -390,6 +411,183 @@ def test_an_optimizer_of_the_users_own_can_be_bound():
     again.sums = sums
     train(model, again, DATA[3:5])
     assert_same_bits(values(other), values(model))
+
+
+def test_velocities_can_be_set_to_each_other():
+    model = build(2, 2, 2)
+    optimizer = sgd(model)
+    optimizer.velocity = [np.full(p.shape, float(i)) for i, p in enumerate(model.parameters())]
+    v = optimizer.velocity
+    optimizer.velocity = [v[2], v[3], v[0], v[1]]
+    assert [float(v.flat[0]) for v in optimizer.velocity] == [2, 3, 0, 1]
+
+
+def test_an_extension_that_breaks_off_is_noticed():
+    model = build(3, 8, 2)
+    optimizer = sgd(model, parameters=model.parameters()[:2])
+    train(model, optimizer, DATA[:1])
+
+    def breaking():
+        yield from model.parameters()[2:]
+        raise OSError
+
+    with pytest.raises(OSError):
+        optimizer.parameters.extend(breaking())
+    before = values(model)
+    train(model, optimizer, DATA[1:3])
+    assert all((a != b).any() for a, b in zip(before, values(model), strict=True))
+
+
+def reverse(optimizer):
+    optimizer.parameters.reverse()
+
+
+def sort(optimizer):
+    optimizer.parameters.sort(key=lambda tensor: tensor.data.size)
+
+
+def rotate(optimizer):
+    optimizer.parameters.append(optimizer.parameters.pop(0))
+
+
+def slice_away(optimizer):
+    del optimizer.parameters[1:3]
+
+
+def assign_one(optimizer):
+    optimizer.parameters[0] = nn.Tensor((3, 8))
+
+
+def keep_none(optimizer):
+    optimizer.parameters *= 0
+
+
+@pytest.mark.parametrize("change", [reverse, sort, rotate, slice_away, assign_one, keep_none])
+def test_a_changed_list_of_parameters_is_followed(change):
+    model = build(3, 8, 2)
+    optimizer = sgd(model)
+    train(model, optimizer, DATA[:2])
+    before = {id(p): v.copy() for p, v in zip(optimizer.parameters, optimizer.velocity, strict=True)}
+    change(optimizer)
+    velocity = optimizer.velocity
+    assert len(velocity) == len(optimizer.parameters)
+    for p, v in zip(optimizer.parameters, velocity, strict=True):
+        assert v.shape == p.shape and np.array_equal(v, before.get(id(p), np.zeros(p.shape)))
+
+
+@pytest.mark.parametrize("change", ["reverse", "sort"])
+def test_a_changed_list_of_layers_is_followed(change):
+    model = nn.Sequential(*(linear(3, 3, seed) for seed in (1, 2, 3)))
+    model(LOADER_X)
+    model.graphs.sort(key=id, reverse=True) if change == "sort" else model.graphs.reverse()
+    x = LOADER_X
+    for layer in model.graphs:
+        x = layer(x)
+    np.testing.assert_array_equal(model(LOADER_X), x)
+
+
+def test_cleared_gradients_stay_cleared_when_a_layer_joins_in_place():
+    model = build(3, 8, 2, dtype=np.float64)
+    model.add(linear(2, 2))
+    optimizer = sgd(model)
+    train(model, optimizer, DATA[:2])
+    optimizer.clear_grad()  # only noted
+    model.add(linear(2, 2))  # where there is room
+    assert not any(tensor.grad.any() for tensor in model.parameters())
+
+
+def test_a_tensor_whose_method_is_replaced_is_asked_from_then_on():
+    model, cleared = build(3, 8, 2), []
+    optimizer = sgd(model)
+    train(model, optimizer, DATA[:2])
+    bias = model.graphs[0].bias
+    bias.clear_grad = lambda: cleared.append(1)
+    optimizer.clear_grad()
+    assert cleared
+
+
+def test_layers_that_come_and_go_leave_nothing():
+    model = build(3, 8, 2)
+    model(LOADER_X)
+    for _ in range(300):
+        model.graphs.pop()
+        model.add(nn.Linear(8, 2))
+        model(LOADER_X[:1])
+    arena = model.graphs[0].weights._arena
+    assert arena.room < 5 * sum(tensor._size for tensor in model.parameters())
+    assert len(arena._tensors) <= 8
+
+
+def gradients_by_hand(model, x, g):
+    weights = [layer.weights.data for layer in model.graphs]
+    biases = [layer.bias.data for layer in model.graphs]
+    inputs = [np.asarray(x, np.float64)]
+    for w, b in zip(weights, biases, strict=True):
+        inputs.append(np.einsum("ik,kj->ij", inputs[-1], w) + b)
+    found = []
+    for w, a in zip(weights[::-1], inputs[-2::-1], strict=True):
+        found[:0] = [np.einsum("ki,kj->ij", a, g), g.sum(0, keepdims=True)]
+        g = np.einsum("ik,jk->ij", g, w)
+    return found
+
+
+@pytest.mark.filterwarnings("ignore:the layer .* joined the model after")
+def test_ctrl_c_at_every_line_while_a_layer_is_added():
+    """Wherever it comes, what is there afterwards computes and differentiates right."""
+    x, g = np.ones((2, 3)), np.ones((2, 3))
+    package = str(Path(nn.__file__).parent)
+
+    def interrupted(work, line):
+        count = 0
+
+        def trace(frame, event, argument):
+            nonlocal count
+            if not frame.f_code.co_filename.startswith(package):
+                return None
+            if event == "line":
+                count += 1
+                if count == line:
+                    raise KeyboardInterrupt
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            work()
+        except KeyboardInterrupt:
+            return True
+        finally:
+            sys.settrace(before)
+        return False
+
+    line, came = 0, True
+    while came:
+        line += 1
+        model = nn.Sequential(linear(3, 3, 1), linear(3, 3, 2))
+        optimizer = sgd(model)
+        train(model, optimizer, [(x, g)])
+
+        def work(model=model):
+            model.add(linear(3, 3, 3))
+            model(x)
+
+        came = interrupted(work, line)
+        for tensor in model.parameters():
+            tensor.clear_grad()
+        model(x)
+        model.backward(g)
+        for tensor, wanted in zip(model.parameters(), gradients_by_hand(model, x, g), strict=True):
+            np.testing.assert_allclose(tensor.grad, wanted, rtol=1e-9, atol=1e-12, err_msg=f"line {line}")
+        held = optimizer.parameters
+        wanted = [
+            p.data - optimizer.learning_rate * (0.9 * v + p.grad) for p, v in zip(held, optimizer.velocity, strict=True)
+        ]
+        optimizer.step()
+        optimizer.clear_grad()
+        assert not any(p.grad.any() for p in held)
+        for p, value in zip(held, wanted, strict=True):
+            np.testing.assert_allclose(p.data, value, rtol=1e-9, atol=1e-12, err_msg=f"line {line}")
+    assert line > 100
 
 
 def test_velocities_can_be_set_and_nothing_else_put_there():
