@@ -121,7 +121,10 @@ class Linear(Layer):
 
     @property
     def weights(self) -> Tensor:
-        return self._tensor("_weights")
+        try:
+            return self._weights
+        except AttributeError:
+            raise self._without_parameters() from None
 
     @weights.setter
     def weights(self, value: Any) -> None:
@@ -129,20 +132,20 @@ class Linear(Layer):
 
     @property
     def bias(self) -> Tensor:
-        return self._tensor("_bias")
+        try:
+            return self._bias
+        except AttributeError:
+            raise self._without_parameters() from None
 
     @bias.setter
     def bias(self, value: Any) -> None:
         raise AttributeError(f"{type(self).__name__}.bias cannot be assigned; assign to bias.data")
 
-    def _tensor(self, name: str) -> Tensor:
-        try:
-            return object.__getattribute__(self, name)
-        except AttributeError:
-            owner = type(self).__name__
-            raise AttributeError(
-                f"{owner} has no parameters: its __init__ must call super().__init__(in_features, out_features)"
-            ) from None
+    def _without_parameters(self) -> AttributeError:
+        return AttributeError(
+            f"{type(self).__name__} has no parameters: its __init__ must call super().__init__(in_features, "
+            "out_features)"
+        )
 
     @State
     def input(self) -> np.ndarray:

@@ -15,7 +15,7 @@ from .interrupts import held_back
 from .optimizers import Optimizer
 from .progress import progress_bar
 from .sequential import Sequential
-from .training_checks import check_arguments, held_parameters
+from .training_checks import check_arguments
 from .validation import validation_of
 
 
@@ -55,7 +55,7 @@ def fit(
     none that the optimizer holds, and data that is not finite. Ctrl-C leaves the model whole, as after the
     last completed update.
     """
-    check_arguments(model, loss_fn, optimizer, dataloader, epochs)
+    held_ones = check_arguments(model, loss_fn, optimizer, dataloader, epochs)
     if history is not None and not isinstance(history, History):
         raise TypeError(f"fit: history must be a History, got {shown(history)}")
     if callback is not None and not callable(callback):
@@ -64,7 +64,6 @@ def fit(
     validate = None if validation is None else validation_of(model, loss_fn, validation)
     if isinstance(model, Sequential):
         model.warn_of_newcomers()
-    held_ones = held_parameters(model, optimizer)
     finite = are_finite(held_ones)
     at_once = epochs if callback is None and validate is None else 1
     epoch = 0

@@ -14,7 +14,8 @@ from .sequential import Sequential
 from .tensor import Tensor
 
 
-def check_arguments(model: Any, loss_fn: Any, optimizer: Any, dataloader: Any, epochs: Any) -> None:
+def check_arguments(model: Any, loss_fn: Any, optimizer: Any, dataloader: Any, epochs: Any) -> list[Tensor]:
+    """Refuse what cannot be trained; returns the parameters of the model that the optimizer holds."""
     check_integer("fit", "epochs", epochs, 0)
     for name, value, method in (
         ("model", model, "backward"),
@@ -27,7 +28,9 @@ def check_arguments(model: Any, loss_fn: Any, optimizer: Any, dataloader: Any, e
     parameters = model.parameters()
     if not parameters:
         raise ValueError("fit: the model has no parameters; there is nothing to train")
-    if not held_parameters(model, optimizer):
+    of_optimizer = {id(tensor) for tensor in optimizer.parameters}
+    held = [tensor for tensor in parameters if id(tensor) in of_optimizer]
+    if not held:
         raise ValueError(
             "fit: the optimizer holds none of the model's parameters, training would change nothing; "
             "make it with parameters=model.parameters(), or bind(model.parameters()) one that was copied alone"
@@ -35,6 +38,7 @@ def check_arguments(model: Any, loss_fn: Any, optimizer: Any, dataloader: Any, e
     if isinstance(dataloader, DataLoader) and is_plain(dataloader.dataset, ArrayDataset):
         X, Y = dataloader.dataset.X, dataloader.dataset.Y
         check_arrays(model, loss_fn, X, Y, ("X", "Y"), getattr(dataloader.sampler, "batch_size", 1))
+    return held
 
 
 def _check_data(dataloader: Any) -> None:
@@ -86,9 +90,3 @@ def check_batches(name: str, value: Any, expected: str) -> None:
     if hasattr(value, "__len__") and not len(value):
         hint = "; with drop_last=True it needs at least batch_size rows" if isinstance(value, DataLoader) else ""
         raise ValueError(f"fit: the {name} has no batches{hint}")
-
-
-def held_parameters(model: Any, optimizer: Any) -> list[Tensor]:
-    """The parameters of a model that the optimizer holds."""
-    held = {id(tensor) for tensor in optimizer.parameters}
-    return [tensor for tensor in model.parameters() if id(tensor) in held]
