@@ -237,7 +237,7 @@ LAYERS = {
         lambda b: nn.Sequential(nn.Linear(1, 4), nn.ReLU(), nn.Linear(5, 2)), ValueError, "takes 5 features.*gives 4"
     ),
     "add a width": (lambda b: b.model.add(nn.Linear(3, 1)), ValueError, "takes 3 features.*gives 2"),
-    "add a layer again": (lambda b: b.model.add(b.relu), ValueError, "'bend' stands twice"),
+    "add a layer again": (lambda b: b.model.add(b.relu), ValueError, r"ReLU\('bend'\) stands twice"),
     "empty model": (lambda b: nn.Sequential()(z(1, 1)), ValueError, "no layers"),
     "empty model inside": (lambda b: nn.Sequential(nn.Sequential())(z(1, 1)), ValueError, "no layers"),
     "empty model, backward": (lambda b: nn.Sequential().backward(z(1, 1)), ValueError, "backward before"),
