@@ -525,10 +525,11 @@ def test_predict_by_a_forward_of_the_users_own_from_several_threads(which):
     model = REDEFINED[which]()
     inputs = [np.random.default_rng(i).normal(size=(5 + i, 2)) for i in range(4)]
     expected = [model.predict(x) for x in inputs]
-    wrong = []
+    wrong, backend = [], nn.get_backend()
 
     def predict(i):
-        wrong.extend(1 for _ in range(60) if not np.array_equal(model.predict(inputs[i]), expected[i]))
+        with nn.use_backend(backend):  # which is of a thread
+            wrong.extend(1 for _ in range(60) if not np.array_equal(model.predict(inputs[i]), expected[i]))
 
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
