@@ -46,6 +46,12 @@ class Layer(Watched):
         with predicting(self):
             return self(x)
 
+    def _make_state(self, forward: Callable[[Any, Any], Any]) -> None:
+        """Where this object predicts by its own `forward`, which now goes backward, run the library's for good."""
+        with interrupted(self) as last:
+            if last is not None:
+                forward(self, *last)
+
     def parameters(self) -> list[Tensor]:
         """The tensors that an optimizer should train."""
         return []
@@ -179,9 +185,7 @@ class Linear(Layer):
 
     def backward(self, gradient: Any) -> np.ndarray:
         if prediction.running:
-            with interrupted(self) as last:
-                if last is not None:
-                    Linear.forward(self, *last)
+            self._make_state(Linear.forward)
         program, row = self._last_run()
         return program.backward_layer(gradient, row)
 
@@ -248,9 +252,7 @@ class ReLU(Layer):
 
     def backward(self, gradient: Any) -> np.ndarray:
         if prediction.running:
-            with interrupted(self) as last:
-                if last is not None:
-                    ReLU.forward(self, *last)
+            self._make_state(ReLU.forward)
         program, row = self._last_run()
         if program is not self._alone:
             return program.backward_layer(gradient, row)

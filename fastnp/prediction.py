@@ -34,11 +34,11 @@ def predicting(model: Any) -> Iterator[None]:
         yield
         return
     _count(1)
-    models[id(model)] = None
-    try:
+    try:  # what Ctrl-C leaves behind before this line is a count too high, which only costs a question
+        models[id(model)] = None
         yield
     finally:
-        del models[id(model)]
+        models.pop(id(model), None)
         _count(-1)
 
 

@@ -14,7 +14,7 @@ from .layers import Layer, Linear, ReLU
 from .lowering import Op
 from .newcomers import now, warn_of_newcomers
 from .overrides import Checks, TrackedList, is_plain, put, seen, stands_apart
-from .prediction import interrupted, is_predicting
+from .prediction import is_predicting
 from .program import Program
 from .tensor import Tensor, gather
 
@@ -160,9 +160,7 @@ class Sequential(Layer):
     def backward(self, gradient: Any) -> np.ndarray:
         """Pass dloss/doutput back through all layers; returns dloss/dinput. Parameter gradients are added."""
         if prediction.running:
-            with interrupted(self) as last:
-                if last is not None:
-                    Sequential.forward(self, *last)
+            self._make_state(Sequential.forward)
         steps: Sequence[Program | Layer] = self._segments
         if self._as_of != overrides.changes and not self._is_lowered():
             if not self._has_these_layers():
