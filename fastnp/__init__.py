@@ -1,25 +1,31 @@
 """fastnp: small neural networks on a CPU, with the API of a from-scratch NumPy library, on Numba kernels."""
 
+import importlib.util
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 # In a checkout that shadows an installed fastnp, the kernels stand beside this folder, not inside it.
 if not (Path(__file__).parent / "kernels").exists():
-    __path__.append(str(Path(__file__).parents[1]))
+    _beside = Path(__file__).parents[1] / "kernels"
+    _spec = importlib.util.spec_from_file_location(
+        "fastnp.kernels", _beside / "__init__.py", submodule_search_locations=[str(_beside)]
+    )
+    assert _spec is not None and _spec.loader is not None
+    globals()["kernels"] = sys.modules[_spec.name] = importlib.util.module_from_spec(_spec)
+    _spec.loader.exec_module(sys.modules[_spec.name])
 
 from .backend import get_backend, set_backend, use_backend
-from .cross_check import cross_check
 from .data import ArrayDataset, BatchSampler, DataLoader, Dataset
 from .errors import CheckFailed, DivergedError
-from .gradient_check import gradient_check
-from .history import History
 from .initializers import Constant, HeNormal, Initializer, Normal
-from .layers import Layer, Linear, ReLU
+from .layers import Layer, Linear, ReLU, Sequential
 from .losses import MSE
 from .optimizers import SGD, Optimizer
-from .sequential import Sequential
 from .tensor import Tensor
-from .training import fit
+from .training import History, fit
+from .trust.cross_check import cross_check
+from .trust.gradient_check import gradient_check
 
 try:
     __version__ = version("fastnp")
@@ -53,3 +59,6 @@ __all__ = [
     "set_backend",
     "use_backend",
 ]
+
+for _name in __all__:  # where pickles look for them, whatever room they stand in
+    globals()[_name].__module__ = __name__

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import fastnp
-from fastnp import MSE, SGD, ArrayDataset, DataLoader, Linear, cli, get_backend
+from fastnp import MSE, SGD, ArrayDataset, DataLoader, Linear, get_backend
+from fastnp.commands import main as cli
 from fastnp.datasets import sin_curve, sin_data
 
 ROOT = Path(fastnp.__file__).parents[1]
@@ -22,7 +23,7 @@ def start(*arguments, code=None, **environment):
     """The command in a process of its own; `code` runs before it."""
     program = [sys.executable, "-W", "error", "-m", "fastnp"]
     if code:
-        program = [sys.executable, "-W", "error", "-c", f"{code}\nfrom fastnp.cli import main\nmain()"]
+        program = [sys.executable, "-W", "error", "-c", f"{code}\nfrom fastnp.commands.main import main\nmain()"]
     return subprocess.Popen(
         [*program, *map(str, arguments)],
         stdout=subprocess.PIPE,
@@ -182,7 +183,7 @@ def test_nothing_heavy_is_imported_before_it_is_needed():
     code = """
 import sys, fastnp
 print("click" in sys.modules)
-import fastnp.cli
+import fastnp.commands.main
 print([name for name in ("numba", "matplotlib") if name in sys.modules])
 """
     status, out, _ = run("--version", code=code)
@@ -404,7 +405,7 @@ def test_warmup_without_numba():
 
 
 def test_the_figure_holds_data_curves_and_losses():
-    plot = pytest.importorskip("fastnp.plot")
+    plot = pytest.importorskip("fastnp.training.plot")
     x, y = sin_data(40, rng=np.random.default_rng(0))
     grid = np.linspace(-np.pi, np.pi, 500)[:, np.newaxis]
     losses = [1.0, 0.5, 0.01]
@@ -426,7 +427,7 @@ def test_the_figure_holds_data_curves_and_losses():
 
 
 def test_a_history_is_drawn_with_and_without_validation():
-    plot = pytest.importorskip("fastnp.plot")
+    plot = pytest.importorskip("fastnp.training.plot")
     (axes,) = plot.draw_history([1.0, 0.1], []).axes
     assert [line.get_label() for line in axes.lines] == ["training"]
     (axes,) = plot.draw_history([1.0, 0.1], [1.2, 0.0]).axes
@@ -436,7 +437,7 @@ def test_a_history_is_drawn_with_and_without_validation():
 
 @pytest.mark.parametrize("losses", [[], [0.5], [0.0, 0.0], [np.nan, np.nan], [1.0, np.inf]])
 def test_any_training_can_be_drawn(tmp_path, losses):
-    plot = pytest.importorskip("fastnp.plot")
+    plot = pytest.importorskip("fastnp.training.plot")
     x = np.linspace(-50, 50, 5)[:, np.newaxis]
     figure = plot.draw_fit(x, x, x, x, np.full_like(x, np.nan), losses)
     figure.savefig(tmp_path / "fit.png")

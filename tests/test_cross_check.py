@@ -11,8 +11,8 @@ from models import assert_same_bits, batches, build, gradients, sgd, train, valu
 
 import fastnp as nn
 from fastnp.backend import BACKENDS
-from fastnp.cli import main
-from fastnp.cross_check import CrossReport, CrossRow
+from fastnp.commands.main import main
+from fastnp.trust.cross_check import CrossReport, CrossRow
 
 dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
 

@@ -16,7 +16,8 @@ import pytest
 from products import matrix_product
 
 import fastnp as nn
-from fastnp import compiled, program
+from fastnp.program import program
+from fastnp.training import compiled
 
 TESTS = Path(__file__).parent
 SOURCES = str(Path(nn.__file__).parent)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import fastnp as nn
-from fastnp import compiled
-from fastnp.program import Program
+from fastnp.program.program import Program
+from fastnp.training import compiled
 
 
 @pytest.fixture(params=["numba", "numpy"], autouse=True)

@@ -9,7 +9,7 @@ from test_fit import assert_same, data, fit, loop, setup, state
 from test_fit import backend as backend
 
 import fastnp as nn
-from fastnp import compiled, finite
+from fastnp.training import compiled, finite
 
 # --- a loss that is no longer finite ---
 

@@ -12,9 +12,9 @@ from test_fit import backend as backend
 
 import fastnp
 import fastnp as nn
-from fastnp import compiled
 from fastnp.kernels import reference
-from fastnp.program import Program
+from fastnp.program.program import Program
+from fastnp.training import compiled
 
 KERNEL_AND_LOOP = pytest.mark.parametrize("layers", [CHAIN, [*CHAIN, Double]], ids=["kernel", "loop"])
 

@@ -11,7 +11,7 @@ from test_fit import backend as backend
 from test_fit import kernel_calls as kernel_calls
 
 import fastnp as nn
-from fastnp import compiled
+from fastnp.training import compiled
 
 KERNEL_AND_LOOP = pytest.mark.parametrize("layers", [CHAIN, [*CHAIN, Double]], ids=["kernel", "loop"])
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import fastnp
-from fastnp.interrupts import held_back
 from fastnp.kernels._shelter import sheltered
+from fastnp.training.interrupts import held_back
 
 ROOT = Path(fastnp.__file__).parents[1]
 
@@ -268,7 +268,7 @@ def test_a_broken_numba_is_one_line_and_numpy(broken):
 
 @pytest.mark.parametrize(("command", "status"), [(["warmup"], 2), (["sin", "--epochs", "30", "--init", "he"], 0)])
 def test_the_commands_with_a_broken_numba(broken, command, status):
-    found, out, err = python("from fastnp.cli import main; main()", *command, **broken)
+    found, out, err = python("from fastnp.commands.main import main; main()", *command, **broken)
     assert found == status, err
     assert err.count("\n") == 1 and err.startswith("fastnp: ") and "Numba cannot be" in err
     assert ("numpy, float32" in out) == (status == 0)

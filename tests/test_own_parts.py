@@ -317,7 +317,7 @@ def test_a_decay_of_the_users_own():
 
 def test_a_subclass_that_only_adds_runs_compiled():
     """As most do that are written in the manner of PyTorch."""
-    from fastnp import compiled
+    from fastnp.training import compiled
 
     class Net(nn.Sequential):
         """Two layers."""
@@ -558,7 +558,7 @@ def test_a_forward_that_goes_backward_itself_predicts_what_it_computes():
 
 
 def test_a_method_that_is_put_back_is_the_librarys_again():
-    from fastnp import compiled
+    from fastnp.training import compiled
 
     model = nn.Sequential(he(2, 4), nn.ReLU(), he(4, 2))
     loader = loader_of(nn.ArrayDataset(POINTS, POINTS))

@@ -8,7 +8,7 @@ import pytest
 from models import build, sgd
 
 import fastnp as nn
-from fastnp import progress
+from fastnp.training import progress
 
 LOADER = nn.DataLoader(nn.ArrayDataset(np.ones((4, 3)), np.ones((4, 2))), batch_size=2)
 

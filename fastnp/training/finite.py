@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import real_array
-from .errors import DivergedError
-from .tensor import Tensor
+from ..arrays import real_array
+from ..errors import DivergedError
+from ..tensor import Tensor
 
 CHECKED_NUMBERS = 1 << 16  # that are looked at together
 

@@ -13,14 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import real_array
-from .backend import BACKENDS, use_backend
+from ..arrays import real_array
+from ..backend import BACKENDS, use_backend
+from ..errors import CheckFailed
+from ..layers.activations import ReLU
+from ..layers.linear import Linear
+from ..losses import MSE
+from ..optimizers.sgd import SGD
+from ..overrides import is_plain
 from .double import layers_of
-from .errors import CheckFailed
-from .layers import Linear, ReLU
-from .losses import MSE
-from .optimizers import SGD
-from .overrides import is_plain
 
 LEARNING_RATE, MOMENTUM = 0.01, 0.9
 

@@ -6,17 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import aligned_zeros, take_rows
-from .data import ArrayDataset, BatchSampler, DataLoader
-from .errors import DivergedError
+from ..arrays import aligned_zeros, take_rows
+from ..data.dataset import ArrayDataset
+from ..data.loader import DataLoader
+from ..data.sampler import BatchSampler
+from ..errors import DivergedError
+from ..kernels import padded
+from ..layers.sequential import Sequential
+from ..losses import MSE
+from ..optimizers.arenas import Range
+from ..optimizers.sgd import SGD
+from ..overrides import is_plain
+from ..program.program import Program
 from .finite import diverged
 from .history import History
-from .kernels import padded
-from .losses import MSE
-from .optimizers import SGD, Range
-from .overrides import is_plain
-from .program import Program
-from .sequential import Sequential
 
 SECONDS_PER_CALL = 0.02  # how long a kernel may run before Python sees Ctrl-C and moves the progress bar
 STAGED_BYTES = 1 << 19  # rows are gathered in pieces of this size, or of one batch where that is larger

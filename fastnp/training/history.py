@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from .checks import check_list
-from .overrides import Checks, Watched
+from ..checks import check_list
+from ..overrides import Checks, Watched
 
 
 @dataclass(repr=False)

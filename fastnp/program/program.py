@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from . import kernels as layout
-from .arrays import aligned_zeros, real_array
-from .backend import kernels
+from .. import kernels as layout
+from ..arrays import aligned_zeros, real_array
+from ..backend import kernels
+from ..tensor import Arena, gather
 from .lowering import Op, lower
-from .tensor import Arena, gather
 
 if TYPE_CHECKING:
-    from .layers import Layer
+    from ..layers.layer import Layer
 
 
 class Space(NamedTuple):

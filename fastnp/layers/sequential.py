@@ -6,17 +6,20 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from . import overrides, prediction
-from .arrays import real_array
-from .checks import check_integer, shown
-from .kernels import RELU
-from .layers import Layer, Linear, ReLU
-from .lowering import Op
-from .newcomers import now, warn_of_newcomers
-from .overrides import Checks, TrackedList, is_plain, put, seen, stands_apart
+from .. import overrides
+from ..arrays import real_array
+from ..checks import check_integer, shown
+from ..kernels import RELU
+from ..optimizers.newcomers import now, warn_of_newcomers
+from ..overrides import Checks, TrackedList, is_plain, put, seen, stands_apart
+from ..program.lowering import Op
+from ..program.program import Program
+from ..tensor import Tensor, gather
+from . import prediction
+from .activations import ReLU
+from .layer import Layer
+from .linear import Linear
 from .prediction import is_predicting
-from .program import Program
-from .tensor import Tensor, gather
 
 SHOWN_LAYERS = 12  # in a repr
 ANY = "any dtype"

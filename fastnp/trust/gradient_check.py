@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import real_array
-from .checks import check_integer
+from ..arrays import real_array
+from ..checks import check_integer
+from ..errors import CheckFailed
 from .double import in_double, layers_of
-from .errors import CheckFailed
 
 EPS = 1e-6
 TRIES = 20  # directions that are drawn before a function counts as not differentiable

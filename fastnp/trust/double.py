@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from .overrides import is_plain
-from .sequential import Sequential
-from .tensor import Tensor
+from ..layers.sequential import Sequential
+from ..overrides import is_plain
+from ..tensor import Tensor
 
 
 def in_double(model: Any) -> Any:

@@ -7,8 +7,8 @@ import weakref
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .checks import shown
-from .overrides import put
+from ..checks import shown
+from ..overrides import put
 
 _clock = itertools.count(1)
 

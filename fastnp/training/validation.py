@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import real_array
-from .checks import shown
-from .training_checks import check_arrays, check_batches, is_two_arrays
+from ..arrays import real_array
+from ..checks import shown
+from .checks import check_arrays, check_batches, is_two_arrays
 
 
 def validation_of(model: Any, loss_fn: Any, validation: Any) -> Callable[[], float]:

@@ -5,13 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from .checks import check_integer, shown
-from .data import ArrayDataset, BatchSampler, DataLoader, Dataset
+from ..checks import check_integer, shown
+from ..data.dataset import ArrayDataset, Dataset
+from ..data.loader import DataLoader
+from ..data.sampler import BatchSampler
+from ..layers.sequential import Sequential
+from ..losses import MSE
+from ..overrides import is_own, is_plain
+from ..tensor import Tensor
 from .finite import check_finite
-from .losses import MSE
-from .overrides import is_own, is_plain
-from .sequential import Sequential
-from .tensor import Tensor
 
 
 def check_arguments(model: Any, loss_fn: Any, optimizer: Any, dataloader: Any, epochs: Any) -> list[Tensor]:

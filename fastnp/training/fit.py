@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from .checks import shown
+from ..checks import shown
+from ..layers.sequential import Sequential
+from ..optimizers.optimizer import Optimizer
+from .checks import check_arguments
 from .compiled import CompiledRun, trainable
 from .finite import are_finite, check_result, diverged
 from .history import History
 from .interrupts import held_back
-from .optimizers import Optimizer
 from .progress import progress_bar
-from .sequential import Sequential
-from .training_checks import check_arguments
 from .validation import validation_of
 
 

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import kernels as layout
-from .kernels import SCRATCH_ROW_BYTES, padded
-from .tensor import Tensor
+from .. import kernels as layout
+from ..kernels import SCRATCH_ROW_BYTES, padded
+from ..tensor import Tensor
 
 
 class Op(NamedTuple):

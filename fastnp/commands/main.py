@@ -15,7 +15,7 @@ from typing import Any
 import click
 import numpy as np
 
-from . import (
+from .. import (
     MSE,
     SGD,
     ArrayDataset,
@@ -29,10 +29,10 @@ from . import (
     Sequential,
     fit,
 )
-from . import __version__ as version
-from .backend import BACKENDS, get_backend, import_kernels, kernels, use_backend
-from .cli_check import check
-from .datasets import read_points, sin_curve, sin_data
+from .. import __version__ as version
+from ..backend import BACKENDS, get_backend, import_kernels, kernels, use_backend
+from ..datasets import read_points, sin_curve, sin_data
+from .check import check
 
 INITIALIZERS = {"normal": Normal, "he": HeNormal}
 DTYPES = ("float32", "float64")
@@ -82,7 +82,7 @@ def _refused() -> Iterator[None]:
 
 def _plotting(path: Path) -> ModuleType:
     try:
-        from . import plot
+        from ..training import plot
     except ImportError as error:
         raise click.ClickException(f'--plot needs matplotlib: pip install "fastnp[plot]" ({error})') from error
     with _refused():
@@ -201,7 +201,7 @@ def warmup(clear: bool) -> None:
         import_kernels("numba")
     except ImportError as error:
         raise click.ClickException(f"Numba cannot be imported: {' '.join(str(error).split())}") from error
-    from .kernels import _jit
+    from ..kernels import _jit
 
     if clear and _jit.cache_root():
         current = f"fastnp-{_jit.source_digest()}"

@@ -1,0 +1,68 @@
+"""Layers: y = f(x), and how a gradient passes back through them."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..checks import check_name
+from ..overrides import Checks, Watched
+from ..program.program import Program
+from ..tensor import Tensor
+from .prediction import interrupted, predicting
+
+
+class Layer(Watched):
+    """Base class. A layer of your own defines `forward`, `backward` and, where it has any, `parameters`."""
+
+    _checks: ClassVar[Checks] = {"name": check_name}
+    name = "layer"
+
+    # The program that ran this layer last, and its row there: None before the first forward.
+    _run: tuple[Program, int] | None = None
+
+    def __init__(self, name: str = "layer"):
+        self.name = name
+
+    def forward(self, x: Any) -> np.ndarray:
+        """The output for the input x."""
+        raise NotImplementedError(f"{type(self).__name__} must define forward(self, x)")
+
+    def backward(self, gradient: Any) -> np.ndarray:
+        """Add to the parameters' gradients; return the gradient with respect to the input."""
+        raise NotImplementedError(f"{type(self).__name__} must define backward(self, gradient)")
+
+    def predict(self, x: Any) -> np.ndarray:
+        """The output for x, where nobody will ask for `backward`."""
+        return self(x)
+
+    def _predict_by_call(self, x: Any) -> np.ndarray:
+        with predicting(self):
+            return self(x)
+
+    def _make_state(self, forward: Callable[[Any, Any], Any]) -> None:
+        """Where this object predicts by its own `forward`, which now goes backward, run the library's for good."""
+        with interrupted(self) as last:
+            if last is not None:
+                forward(self, *last)
+
+    def parameters(self) -> list[Tensor]:
+        """The tensors that an optimizer should train."""
+        return []
+
+    def __call__(self, x: Any) -> np.ndarray:
+        return self.forward(x)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+    def _last_run(self) -> tuple[Program, int]:
+        if self._run is None:
+            raise ValueError(f"{self.name}: backward before forward; call the layer, or its model, on an input first")
+        return self._run
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if key not in ("_run", "_alone")}

@@ -1,0 +1,106 @@
+"""Optimizers: how gradients change parameters."""
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..checks import check_rate, one_of, shown
+from ..overrides import Checks, TrackedList, Watched, put
+from ..tensor import Tensor
+from .newcomers import holds_since_now
+
+
+def _check_parameters(owner: str, name: str, value: Any) -> list[Tensor]:
+    """A list of tensors, each only once. Raises TypeError or ValueError that says which is wrong."""
+    if isinstance(value, (Tensor, str, bytes, np.ndarray)) or not isinstance(value, Iterable):
+        raise TypeError(f"{owner}: {name} must be a list of Tensors, as from model.parameters(), got {shown(value)}")
+    tensors = list(value)
+    for i, tensor in enumerate(tensors):
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{owner}: {name}[{i}] must be a Tensor, got {shown(tensor)}")
+    if len({id(tensor) for tensor in tensors}) < len(tensors):
+        raise ValueError(f"{owner}: a Tensor stands twice in {name}; it would be updated twice a step")
+    return TrackedList(tensors)
+
+
+class Optimizer(Watched):
+    """Base class. An optimizer of your own defines `step`, for example
+
+        for p in self.parameters:
+            p.data = p.data - self.learning_rate * (p.grad + self.get_decay(p.data))
+
+    Args:
+        parameters: the `Tensor`s to train, as from `model.parameters()`; each only once.
+        learning_rate: the step size, not negative.
+        weight_decay, decay_type: the decay term that `get_decay` gives, 'l2' or 'l1'.
+
+    All four are attributes that may be changed at any time. `parameters` is a list of the optimizer's own, a
+    copy of what it is given, which may be extended: what is kept of a parameter, such as its velocity, stays.
+    Raises TypeError or ValueError that names the argument, also on assignment.
+    """
+
+    _checks: ClassVar[Checks] = {
+        "parameters": _check_parameters,
+        "learning_rate": check_rate,
+        "weight_decay": check_rate,
+        "decay_type": one_of("l1", "l2"),
+    }
+    _held_since = 0
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        learning_rate: float = 0.001,
+        weight_decay: float = 0.0,
+        decay_type: str = "l2",
+    ):
+        self.parameters = _check_parameters(type(self).__name__, "parameters", parameters)
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.decay_type = decay_type
+
+    def _list_assigned(self) -> None:
+        put(self, _held_since=holds_since_now(self, self.parameters))
+
+    def bind(self, parameters: Iterable[Tensor]) -> None:
+        """Train these tensors in place of the present ones, one for one; what is kept of those stays.
+
+        For an optimizer that was pickled or copied without its model: `optimizer.bind(model.parameters())`.
+        Raises ValueError where they are not as many, of the same shapes and dtypes.
+        """
+        owner = type(self).__name__
+        tensors = _check_parameters(owner, "parameters", parameters)
+        mine, theirs = ([(t.shape, str(t.dtype)) for t in ts] for ts in (self.parameters, tensors))
+        if mine != theirs:
+            raise ValueError(
+                f"{owner}: bind needs tensors of the shapes and dtypes {mine}, in this order; got {theirs}"
+            )
+        self.parameters = tensors
+
+    def step(self) -> None:
+        """Change the parameters once, by their gradients."""
+        raise NotImplementedError(f"{type(self).__name__} must define step(self)")
+
+    def clear_grad(self) -> None:
+        """Set all gradients to zero."""
+        for tensor in self.parameters:
+            tensor.clear_grad()
+
+    def get_decay(self, values: Any) -> Any:
+        """The gradient of the decay term: weight_decay·values for 'l2', weight_decay·sign(values) for 'l1'."""
+        return self.weight_decay * (np.sign(values) if self.decay_type == "l1" else values)
+
+    def __repr__(self) -> str:
+        tensors = [tensor for tensor in getattr(self, "parameters", ()) if isinstance(tensor, Tensor)]
+        values = {name: getattr(self, name, None) for name in self._rules}
+        settings = [f"{name}={value:g}" for name, value in values.items() if isinstance(value, float)]
+        size = f"{sum(tensor.data.size for tensor in tensors)} parameters in {len(tensors)} tensors"
+        return f"{type(self).__name__}({', '.join([size, *settings])})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if key != "_held_since"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        put(self, **state)
+        self._list_assigned()

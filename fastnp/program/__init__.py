@@ -1,0 +1,1 @@
+"""Runs of built-in layers as programs: what stands in which row, and where."""
