@@ -1,10 +1,14 @@
 """Fixtures that several test files share."""
 
 import signal
+from pathlib import Path
 
 import pytest
 
 import fastnp as nn
+
+# What support modules assert is shown as fully as in the tests that call them.
+pytest.register_assert_rewrite(*(path.stem for path in (Path(__file__).parent / "support").glob("*.py")))
 
 
 def pytest_configure():

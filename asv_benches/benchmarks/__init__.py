@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-for folder in ROOT, ROOT / "tests":
+for folder in ROOT, ROOT / "tests" / "support":
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
 

@@ -1,0 +1,422 @@
+"""Faults planted in the NumPy kernels: `cross_check` must report each, and so must the bounds of the kernel tests."""
+
+import bounds
+import numpy as np
+import pytest
+from cases import DTYPES, Case, build
+from models import build as network
+from references import check_pads, forward_reference, input_reference, parameter_references
+
+import fastnp as nn
+from fastnp.backend import kernels_of
+from fastnp.kernels import reference
+
+SOUND = {
+    name: getattr(reference, name)
+    for name in (
+        "linear_forward",
+        "linear_backward_input",
+        "linear_backward_parameters",
+        "relu_forward",
+        "relu_backward",
+        "mse",
+        "momentum_update",
+        "program_forward",
+        "program_backward",
+    )
+}
+FAULTS = {}  # name: (kernel, faulty kernel, where cross_check shall see it, whether a kernel test shall see it)
+
+
+def fault(kernel, seen, bounds=True):
+    """Plant the decorated function in the place of `kernel`."""
+
+    def planted(function):
+        FAULTS[function.__name__] = kernel, function, set(seen), bounds
+        return function
+
+    return planted
+
+
+def ten_bits(array):
+    """The leading 10 bits of each mantissa, as tensor cores take them."""
+    mantissa, exponent = np.frexp(array)
+    return np.ldexp(np.trunc(mantissa * 2.0**11) / 2.0**11, exponent).astype(array.dtype)
+
+
+def half(array):
+    return array.astype(np.float16).astype(array.dtype)
+
+
+# --- linear_forward ---
+
+
+@fault("linear_forward", ["output"])
+def forward_drops_a_term(y, x, w, b, batch, n_in, relu):
+    SOUND["linear_forward"](y, x, w[: n_in - 1], b, batch, n_in - 1, relu)
+
+
+@fault("linear_forward", ["output"])
+def forward_swaps_two_rows_of_weights(y, x, w, b, batch, n_in, relu):
+    w = w.copy()
+    w[[0, 1]] = w[[1, 0]]
+    SOUND["linear_forward"](y, x, w, b, batch, n_in, relu)
+
+
+@fault("linear_forward", ["output"])
+def forward_adds_the_bias_twice(y, x, w, b, batch, n_in, relu):
+    SOUND["linear_forward"](y, x, w, 2 * b, batch, n_in, relu)
+
+
+@fault("linear_forward", ["output"])
+def forward_forgets_the_bias(y, x, w, b, batch, n_in, relu):
+    SOUND["linear_forward"](y, x, w, 0 * b, batch, n_in, relu)
+
+
+@fault("linear_forward", ["output"])
+def forward_takes_inputs_in_half_precision(y, x, w, b, batch, n_in, relu):
+    x = x[:batch, :n_in]
+    SOUND["linear_forward"](y, half(x), half(w), b, batch, n_in, relu)
+
+
+@fault("linear_forward", ["output"])
+def forward_takes_ten_bits_of_inputs(y, x, w, b, batch, n_in, relu):
+    x = x[:batch, :n_in]
+    SOUND["linear_forward"](y, ten_bits(x), ten_bits(w), b, batch, n_in, relu)
+
+
+@fault("linear_forward", ["output"])
+def forward_sums_in_half_precision(y, x, w, b, batch, n_in, relu):
+    total = np.zeros(y[:batch].shape, np.float16)
+    for k in range(n_in):
+        total += (x[:batch, k : k + 1] * w[k]).astype(np.float16)
+    y[:batch] = total + b
+
+
+@fault("linear_forward", ["output"])
+def forward_leaves_the_last_row(y, x, w, b, batch, n_in, relu):
+    SOUND["linear_forward"](y, x, w, b, batch - 1, n_in, relu)
+
+
+@fault("linear_forward", ["output"])
+def forward_leaves_the_last_column(y, x, w, b, batch, n_in, relu):
+    result = np.empty_like(y[:batch])
+    SOUND["linear_forward"](result, x, w, b, batch, n_in, relu)
+    last = np.flatnonzero(np.any(w, axis=0)).max()  # the pads of weights are zero
+    result[:, last] = y[:batch, last]
+    y[:batch] = result
+
+
+@fault("linear_forward", ["output"])
+def forward_fills_pads_and_sums_them(y, x, w, b, batch, n_in, relu):
+    leak = x[:batch, n_in:].sum(1, keepdims=True)
+    SOUND["linear_forward"](y, x, w, b, batch, n_in, relu)
+    y[:batch] += leak
+    y[:batch, np.flatnonzero(np.any(w, axis=0)).max() + 1 :] = 1
+
+
+# --- linear_backward_input ---
+
+
+@fault("linear_backward_input", ["input gradient"])
+def input_gradient_drops_a_term(dx, dy, w, scratch, x, batch, n_in, n_out, relu_input):
+    SOUND["linear_backward_input"](dx, dy, w, scratch, x, batch, n_in, n_out - 1, relu_input)
+
+
+@fault("linear_backward_input", ["input gradient"])
+def input_gradient_swaps_two_columns(dx, dy, w, scratch, x, batch, n_in, n_out, relu_input):
+    w = w.copy()
+    w[:, [0, 1]] = w[:, [1, 0]]
+    SOUND["linear_backward_input"](dx, dy, w, scratch, x, batch, n_in, n_out, relu_input)
+
+
+@fault("linear_backward_input", ["input gradient"])
+def input_gradient_in_half_precision(dx, dy, w, scratch, x, batch, n_in, n_out, relu_input):
+    SOUND["linear_backward_input"](dx, half(dy), half(w), scratch, x, batch, n_in, n_out, relu_input)
+
+
+@fault("linear_backward_input", ["input gradient"])
+def input_gradient_of_ten_bits(dx, dy, w, scratch, x, batch, n_in, n_out, relu_input):
+    SOUND["linear_backward_input"](dx, ten_bits(dy), ten_bits(w), scratch, x, batch, n_in, n_out, relu_input)
+
+
+@fault("linear_backward_input", ["input gradient"])
+def input_gradient_leaves_the_last_row(dx, dy, w, scratch, x, batch, n_in, n_out, relu_input):
+    SOUND["linear_backward_input"](dx, dy, w, scratch, x, batch - 1, n_in, n_out, relu_input)
+
+
+@fault("linear_backward_input", ["input gradient"])
+def input_gradient_leaves_the_last_column(dx, dy, w, scratch, x, batch, n_in, n_out, relu_input):
+    last = dx[:batch, n_in - 1].copy()
+    SOUND["linear_backward_input"](dx, dy, w, scratch, x, batch, n_in, n_out, relu_input)
+    dx[:batch, n_in - 1] = last
+
+
+@fault("linear_backward_input", [])  # no view shows a pad: left to the kernel tests
+def input_gradient_leaves_ones_in_pads(dx, dy, w, scratch, x, batch, n_in, n_out, relu_input):
+    SOUND["linear_backward_input"](dx, dy, w, scratch, x, batch, n_in, n_out, relu_input)
+    dx[:batch, n_in:] = 1
+
+
+# --- linear_backward_parameters ---
+
+
+@fault("linear_backward_parameters", ["weights.grad", "bias.grad"])
+def parameter_gradients_drop_a_row(dw, db, dy, x, batch, n_in, n_out, add_to):
+    SOUND["linear_backward_parameters"](dw, db, dy, x, batch - 1, n_in, n_out, add_to)
+
+
+@fault("linear_backward_parameters", ["weights.grad"])
+def parameter_gradients_swap_two_rows(dw, db, dy, x, batch, n_in, n_out, add_to):
+    x = x.copy()
+    x[[0, 1]] = x[[1, 0]]
+    SOUND["linear_backward_parameters"](dw, db, dy, x, batch, n_in, n_out, add_to)
+
+
+@fault("linear_backward_parameters", ["weights.grad", "bias.grad"])
+def parameter_gradients_in_half_precision(dw, db, dy, x, batch, n_in, n_out, add_to):
+    SOUND["linear_backward_parameters"](dw, db, half(dy), half(x[:batch, :n_in]), batch, n_in, n_out, add_to)
+
+
+@fault("linear_backward_parameters", ["weights.grad", "bias.grad"])
+def parameter_gradients_of_ten_bits(dw, db, dy, x, batch, n_in, n_out, add_to):
+    SOUND["linear_backward_parameters"](dw, db, ten_bits(dy), ten_bits(x[:batch, :n_in]), batch, n_in, n_out, add_to)
+
+
+@fault("linear_backward_parameters", ["weights.grad"])
+def weight_gradient_leaves_the_last_row(dw, db, dy, x, batch, n_in, n_out, add_to):
+    SOUND["linear_backward_parameters"](dw[: n_in - 1], db, dy, x, batch, n_in - 1, n_out, add_to)
+
+
+@fault("linear_backward_parameters", ["weights.grad", "bias.grad"])
+def parameter_gradients_leave_the_last_column(dw, db, dy, x, batch, n_in, n_out, add_to):
+    SOUND["linear_backward_parameters"](dw, db, dy, x, batch, n_in, n_out - 1, add_to)
+
+
+@fault("linear_backward_parameters", ["bias.grad"])
+def bias_gradient_is_added_twice(dw, db, dy, x, batch, n_in, n_out, add_to):
+    SOUND["linear_backward_parameters"](dw, db, dy, x, batch, n_in, n_out, add_to)
+    db[:, :n_out] += dy[:batch, :n_out].sum(0)
+
+
+@fault("linear_backward_parameters", ["bias.grad"])
+def bias_gradient_is_the_mean(dw, db, dy, x, batch, n_in, n_out, add_to):
+    SOUND["linear_backward_parameters"](dw, db, dy, x, batch, n_in, n_out, add_to)
+    db[:, :n_out] -= dy[:batch, :n_out].sum(0) * (1 - 1 / batch)
+
+
+# --- ReLU ---
+
+
+@fault("relu_forward", ["output"])
+def relu_passes_everything(y, x):
+    np.copyto(y, x)
+
+
+@fault("relu_forward", ["output"])
+def relu_is_the_magnitude(y, x):
+    np.abs(x, out=y)
+
+
+@fault("relu_forward", ["output"])
+def relu_leaves_the_last_row(y, x):
+    SOUND["relu_forward"](y[:-1], x[:-1])
+
+
+@fault("relu_backward", ["input gradient"])
+def relu_mask_by_not_less(dx, dy, y):
+    np.copyto(dx, np.where(y >= 0, dy, 0))
+
+
+@fault("relu_backward", ["input gradient"])
+def relu_mask_leaves_the_last_row(dx, dy, y):
+    SOUND["relu_backward"](dx[:-1], dy[:-1], y[:-1])
+
+
+@fault("relu_backward", ["input gradient"])
+def relu_mask_of_the_neighbour(dx, dy, y):
+    SOUND["relu_backward"](dx, dy, np.roll(y, 1, axis=0))
+
+
+# --- MSE ---
+
+
+@fault("mse", ["gradient"])
+def loss_gradient_of_the_sum(dpred, pred, target, scale):
+    return SOUND["mse"](dpred, pred, target, 1.0)
+
+
+@fault("mse", ["gradient"])
+def loss_gradient_of_the_other_sign(dpred, pred, target, scale):
+    return SOUND["mse"](dpred, target, pred, scale)
+
+
+@fault("mse", ["value"])
+def loss_without_the_half(dpred, pred, target, scale):
+    return 2 * SOUND["mse"](dpred, pred, target, scale)
+
+
+@fault("mse", ["value", "gradient"])
+def loss_in_half_precision(dpred, pred, target, scale):
+    return SOUND["mse"](dpred, half(pred), half(target), scale)
+
+
+@fault("mse", ["value"])
+def loss_drops_the_last_row(dpred, pred, target, scale):
+    SOUND["mse"](dpred, pred, target, scale)
+    return 0.5 * float(np.sum(np.square(pred[:-1] - target[:-1], dtype=np.float64)))
+
+
+@fault("mse", ["gradient"])
+def loss_gradient_leaves_the_last_column(dpred, pred, target, scale):
+    last = dpred[:, -1].copy()
+    total = SOUND["mse"](dpred, pred, target, scale)
+    dpred[:, -1] = np.nan_to_num(last)
+    return total
+
+
+# --- momentum ---
+
+
+@fault("momentum_update", ["velocity, step 2"])
+def velocity_is_lost(p, v, g, learning_rate, momentum, weight_decay, l1):
+    v[:] = 0
+    SOUND["momentum_update"](p, v, g, learning_rate, momentum, weight_decay, l1)
+
+
+@fault("momentum_update", ["velocity, step 1"])
+def update_is_applied_twice(p, v, g, learning_rate, momentum, weight_decay, l1):
+    for _ in range(2):
+        SOUND["momentum_update"](p, v, g, learning_rate, momentum, weight_decay, l1)
+
+
+@fault("momentum_update", ["data, step 1"])
+def parameters_are_moved_twice(p, v, g, learning_rate, momentum, weight_decay, l1):
+    SOUND["momentum_update"](p, v, g, learning_rate, momentum, weight_decay, l1)
+    p -= p.dtype.type(learning_rate) * v
+
+
+@fault("momentum_update", ["data, step 2"])
+def parameters_move_by_the_gradient(p, v, g, learning_rate, momentum, weight_decay, l1):
+    before = p.copy()
+    SOUND["momentum_update"](p, v, g, learning_rate, momentum, weight_decay, l1)
+    p[:] = before - p.dtype.type(learning_rate) * g
+
+
+@fault("momentum_update", ["velocity, step 2"])
+def momentum_in_half_precision(p, v, g, learning_rate, momentum, weight_decay, l1):
+    SOUND["momentum_update"](p, v, g, learning_rate, float(np.float16(momentum)), weight_decay, l1)
+
+
+@fault("momentum_update", ["velocity, step 2"])
+def gradient_is_weighted_by_one_minus_momentum(p, v, g, learning_rate, momentum, weight_decay, l1):
+    SOUND["momentum_update"](p, v, g * p.dtype.type(1 - momentum), learning_rate, momentum, weight_decay, l1)
+
+
+@fault("momentum_update", ["velocity, step 1"])
+def update_leaves_the_tail(p, v, g, learning_rate, momentum, weight_decay, l1):
+    stop = len(p) - len(p) % 64 - 16
+    SOUND["momentum_update"](p[:stop], v[:stop], g[:stop], learning_rate, momentum, weight_decay, l1)
+
+
+# --- whole programs ---
+
+
+@fault("program_backward", ["weights.grad, whole model", "bias.grad, whole model"], bounds=False)
+def whole_backward_stops_before_the_first_layer(work, grads, params, table, batch, first, last, add_to):
+    SOUND["program_backward"](work, grads, params, table, batch, first + (last - first > 1), last, add_to)
+
+
+@fault("program_forward", ["output"], bounds=False)
+def program_skips_its_relu(work, params, table, batch, first, last):
+    for i in range(first, last):
+        if i % 2 == 0:
+            SOUND["program_forward"](work, params, table, batch, i, i + 1)
+
+
+def plant(monkeypatch, name):
+    kernel, function, *_ = FAULTS[name]
+    for module in reference, kernels_of("numpy"):
+        monkeypatch.setattr(module, kernel, reference.silent(function))
+
+
+def run_cross_check(dtype):
+    model = network(3, 9, 5, 2, dtype=dtype)
+    return nn.cross_check(model, np.random.default_rng(2).normal(size=(6, 3)))
+
+
+dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
+
+
+@dtypes
+def test_without_a_fault_nothing_is_reported(dtype):
+    """Also the kernels as they are called here."""
+    assert run_cross_check(dtype).passed
+
+
+@dtypes
+@pytest.mark.parametrize("name", [name for name in FAULTS if FAULTS[name][2]])
+def test_cross_check_reports(name, dtype, monkeypatch):
+    plant(monkeypatch, name)
+    report = run_cross_check(dtype)
+    failed = [row for row in report.rows if not row.passed]
+    assert {row.backend for row in failed} == {"numpy"}  # and nothing is said against the sound kernels
+    assert FAULTS[name][2] <= {row.what for row in failed}
+    with pytest.raises(nn.CheckFailed, match="WRONG on numpy"):
+        report.raise_if_failed()
+
+
+# --- the bounds of the kernel tests ---
+
+
+def examine(kernel, dtype, kernels):
+    """What the kernel tests demand of one call; AssertionError where it is not met."""
+    case = Case(6, 9, 5)
+    batch, n_in, n_out = case
+    call = build(kernel, case, dtype)
+    if kernel == "linear_forward":
+        call.run(kernels)
+        bounds.check("planted", call["y"][:batch, :n_out], _cut(forward_reference(call), n_out))
+    elif kernel == "linear_backward_input":
+        call.run(kernels)
+        bounds.check("planted", call["dx"][:batch, :n_in], input_reference(call))
+        check_pads(call["dx"][:batch], n_in)
+    elif kernel == "linear_backward_parameters":
+        call.run(kernels)
+        for name, exact in zip(("dw", "db"), parameter_references(call), strict=True):
+            bounds.check("planted", call[name][:, :n_out], exact)
+    elif kernel == "mse":
+        total = call.run(kernels)
+        difference = call["pred"] - call["target"]
+        assert bounds.same_bits(call["dpred"], difference * call.dtype.type(call["scale"]))
+        exact = 0.5 * np.sum(np.square(difference.astype(np.longdouble)))
+        assert abs(total - exact) <= (difference.size + 2) * 2.0**-52 * exact
+    elif kernel == "momentum_update":
+        old = call["p"].copy(), call["v"].copy()
+        call.run(kernels)
+        rates = [call[name] for name in ("learning_rate", "momentum", "weight_decay", "l1")]
+        bounds.check_update("planted", (call["p"], call["v"]), old, call["g"], *rates)
+    else:
+        call.run(kernels)
+        result, source = (call["y"], call["x"]) if kernel == "relu_forward" else (call["dx"], call["dy"])
+        mask = source > 0 if kernel == "relu_forward" else call["y"] > 0
+        assert bounds.same_bits(result[:, :n_out], np.where(mask, source, 0)[:, :n_out])
+
+
+def _cut(exact, n):
+    return exact._replace(value=exact.value[:, :n], magnitude=exact.magnitude[:, :n])
+
+
+@dtypes
+@pytest.mark.parametrize("kernel", [kernel for kernel in SOUND if not kernel.startswith("program")])
+def test_sound_kernels_are_within_the_bounds(kernel, dtype):
+    for backend in "numba", "numpy":
+        examine(kernel, dtype, kernels_of(backend))
+
+
+@dtypes
+@pytest.mark.parametrize("name", [name for name in FAULTS if FAULTS[name][3]])
+def test_the_bounds_of_the_kernel_tests_catch(name, dtype, monkeypatch):
+    plant(monkeypatch, name)
+    with pytest.raises(AssertionError):
+        examine(FAULTS[name][0], dtype, kernels_of("numpy"))
