@@ -42,7 +42,8 @@ def _cure(value: Any) -> str:
 
 def working_dtype(array: np.ndarray) -> np.dtype:
     """The dtype to compute in: float64 for double arrays, else float32."""
-    return FLOATS[1] if array.dtype.newbyteorder("=") == FLOATS[1] else FLOATS[0]
+    dtype = array.dtype  # whose type is the same in either byte order
+    return FLOATS[1] if dtype == FLOATS[1] or dtype.type is np.float64 else FLOATS[0]
 
 
 def check_dtype(dtype: Any) -> np.dtype:

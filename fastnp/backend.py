@@ -16,14 +16,8 @@ from .kernels._shelter import sheltered
 
 BACKENDS = ("numba", "numpy")
 
-_KERNELS = {
-    "linear": ("linear_forward", "linear_backward_input", "linear_backward_parameters"),
-    "relu": ("relu_forward", "relu_backward"),
-    "mse": ("mse",),
-    "momentum": ("momentum_update",),
-    "program": ("program_forward", "program_backward"),
-    "training": ("train_batches",),
-}
+_WINGS = {"numba": "compiled", "numpy": "reference"}
+_KERNELS = ("forward", "backward", "loss", "update", "train")
 
 _context: ContextVar[str | None] = ContextVar("fastnp_backend", default=None)
 _loaded: dict[str, SimpleNamespace] = {}
@@ -43,16 +37,15 @@ if os.environ.get("FASTNP_BACKEND"):
         raise ValueError(f"FASTNP_BACKEND: {error}") from None
 
 
-def import_kernels(name: str) -> dict[str, ModuleType]:
-    """The module of each concept's kernels in a backend; ImportError where Numba fails, in whatever way."""
+def import_kernels(name: str) -> tuple[ModuleType, ModuleType]:
+    """The modules `run` and `link` of a backend; ImportError where Numba fails, in whatever way."""
     return sheltered(_import, name)
 
 
-def _import(name: str) -> dict[str, ModuleType]:
-    if name == "numpy":
-        return dict.fromkeys(_KERNELS, importlib.import_module("fastnp.kernels.reference"))
+def _import(name: str) -> tuple[ModuleType, ModuleType]:
+    wing = f"fastnp.kernels.{_WINGS[name]}"
     try:
-        return {module: importlib.import_module(f"fastnp.kernels.{module}") for module in _KERNELS}
+        return importlib.import_module(f"{wing}.run"), importlib.import_module(f"{wing}.link")
     except ImportError:
         raise
     except (Exception, SystemExit) as error:
@@ -64,7 +57,7 @@ def _load(name: str) -> SimpleNamespace:
     if name in _loaded:  # by another thread, meanwhile
         return _loaded[name]
     try:
-        modules = _import(name)
+        run, link = _import(name)
     except ImportError as error:
         if name != "numba":
             raise
@@ -72,13 +65,13 @@ def _load(name: str) -> SimpleNamespace:
         print(f"fastnp: Numba cannot be used ({reason}); running on NumPy, more slowly.", file=sys.stderr)
         _loaded[name] = _loaded.get("numpy") or _load("numpy")
         return _loaded[name]
-    kernels = {kernel: getattr(modules[module], kernel) for module, names in _KERNELS.items() for kernel in names}
-    _loaded[name] = SimpleNamespace(**kernels, name=name)
+    kernels = {kernel: getattr(run, kernel) for kernel in _KERNELS}
+    _loaded[name] = SimpleNamespace(**kernels, parts=link.parts, name=name)
     return _loaded[name]
 
 
 def kernels_of(name: str) -> SimpleNamespace:
-    """The kernels of the backend `name`, as attributes."""
+    """The kernels of the backend `name`, as attributes, and `parts`, which has the number of each by name."""
     return _loaded.get(name) or sheltered(_load, _check(name))
 
 

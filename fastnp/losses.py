@@ -8,6 +8,7 @@ from .arrays import real_array, working_dtype
 from .backend import kernels
 from .checks import check_name, one_of
 from .overrides import Checks, Watched
+from .program.op import Kind
 from .state import State
 
 
@@ -27,6 +28,7 @@ class MSE(Watched):
     """
 
     _checks: ClassVar[Checks] = {"name": check_name, "reduction": one_of("mean", "none", "sum")}
+    _kind = Kind("losses.mse")
 
     @State
     def pred(self) -> np.ndarray | None:
@@ -63,16 +65,18 @@ class MSE(Watched):
         gradient = np.empty(pred.shape, dtype)
         scale = 1 / pred.size if self.reduction == "mean" else 1.0
         flat = (gradient, pred, target) if pred.ndim == 2 else [a.reshape(1, -1) for a in (gradient, pred, target)]
-        total = kernels().mse(*flat, scale)
-        self.remember(pred, target, gradient)
+        backend = kernels()
+        total = backend.loss(backend.parts[_SUM, gradient.dtype.char], *flat, scale)
+        self._last[:] = pred, target, gradient
         if self.reduction == "none":
             with np.errstate(over="ignore", invalid="ignore"):  # kernels do not warn either
                 return 0.5 * np.square(pred - target)
         return total * scale
 
-    def remember(self, pred: np.ndarray, target: np.ndarray, gradient: np.ndarray) -> None:
-        """Keep these arrays, which nobody else writes, for `backward`."""
-        self._last[:] = pred, target, gradient
+    @staticmethod
+    def _terms(pred: Any, target: Any) -> tuple[Any, Any]:
+        """The loss of each number and its slope, for arrays of any precision: what `cross_check` holds it to."""
+        return 0.5 * (pred - target) ** 2, pred - target
 
     def backward(self) -> np.ndarray:
         """The gradient of the last loss with respect to pred, in a new array."""
@@ -89,3 +93,6 @@ class MSE(Watched):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(reduction={getattr(self, 'reduction', 'mean')!r})"
+
+
+_SUM = f"{MSE._kind.name}.sum"

@@ -35,6 +35,7 @@ class Watched:
     """
 
     _checks: ClassVar[Checks] = {}
+    _counted: ClassVar[frozenset[str]] = frozenset()  # those whose assignment is a change that others follow
     _rules: ClassVar[dict[str, Any]] = {"__class__": METHOD}
     _replaced: frozenset[str] = frozenset()  # the methods that were replaced on this object
     _assign: Any = object.__setattr__
@@ -63,6 +64,10 @@ class Watched:
             checked = rule(type(self).__name__, name, value)
             if type(checked) is TrackedList:
                 self._assign_list(name, checked)
+            elif name in self._counted:
+                count_change()
+                self._assign(name, checked)
+                count_change()
             else:
                 self._assign(name, checked)
 

@@ -1,11 +1,14 @@
 """fastnp.kernels: functions of arrays and numbers. They know no class of fastnp.
 
-Each kernel stands twice: compiled by Numba in the module of its concept (`linear`, `relu`, `mse`,
-`momentum`, `program`), and in plain NumPy in `reference`, under the same name with the same signature.
-This file imports neither, so that a program which runs on NumPy never loads Numba.
+There are two wings: `compiled` by Numba, and `reference` in plain NumPy, with the same names in the same files.
+An operation (`linear`, `activations`), loss (`losses`) or rule of an optimizer (`updates`) is a *part*: a function
+of one row of a *table* (`table`) and the flat arrays that it works on. `link` gives each part a number, which
+stands in the table; `walk` goes through a table and calls what stands there, knowing no operation; `run` is what
+Python calls. What no table names is never compiled. This file imports neither wing, so that a program which runs
+on NumPy never loads Numba. `alone` is for calling a part from Python.
 
-The contract, for every kernel
-------------------------------
+The contract, for every kernel and part
+---------------------------------------
 - Arrays are C-contiguous and of one dtype, float32 or float64. Outputs come first. A `d` before a name
   means the gradient of the loss with respect to it. Kernels trust their arguments: `fastnp/` checks them.
 - A *padded* array is 2-D, and its row length is a multiple of `PAD_BYTES`: `padded(n, itemsize)` numbers
@@ -36,22 +39,3 @@ def padded(n, itemsize):
     pad = PAD_BYTES // itemsize
     ld = (n + pad - 1) // pad * pad
     return ld + pad if n and ld * itemsize % CACHE_STRIDE == 0 else ld
-
-
-# A program is a table of integers, one row for each layer. Its columns:
-OP = 0  # LINEAR or RELU
-N_IN = 1  # real width of the input …
-N_OUT = 2  # … and of the output
-LD_IN = 3  # padded row length of the input …
-LD_OUT = 4  # … and of the output
-X = 5  # offset of the input, in the workspace
-Y = 6  # offset of the output; a RELU works in place: Y = X
-DX = 7  # offset of the gradient with respect to the input
-DY = 8  # offset of the gradient with respect to the output; in place: DY = DX
-WEIGHT = 9  # offset of the weights, in the arena
-BIAS = 10  # offset of the bias, in the arena
-SCRATCH = 11  # offset of the scratch space, in the workspace
-COLUMNS = 12
-
-LINEAR = 0
-RELU = 1

@@ -1,36 +1,54 @@
 """Activations: the same function of every number."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..arrays import real_array, working_dtype
-from ..kernels import RELU
 from ..overrides import put, stands_apart
-from ..program.lowering import Op
+from ..program.op import Kind, Op
 from ..program.program import Program
 from ..state import State
 from . import prediction
-from .layer import Layer
+from .built_in import BuiltIn
 from .prediction import is_predicting
 
 
-class ReLU(Layer):
-    """y = max(x, 0), for x of any shape: +0 for −0, NaN for NaN.
+class Activation(BuiltIn):
+    """Base class of the library's activations: each declares its kind, and what `cross_check` holds it to.
 
-    The gradient passes where `activated` (a copy of the last output) is positive. Computes in float64
-    where x is float64 or the layers around it in a `Sequential` are, else in float32. Raises ValueError
-    for backward before forward or with another shape than the last output's.
+    `_value(x)` and `_slope(y)` are the function and its derivative, the latter by the function's value, in NumPy, for
+    arrays of any precision. Kernels come within `_ulps` of the one, and within `_slope_ulps` · max(1, |slope|) of the
+    other; no slope is steeper than `_steepest`.
     """
 
-    _alone: Program | None = None
-    _shape: tuple[int, ...] = ()
+    _value: ClassVar[Callable[..., Any]]
+    _slope: ClassVar[Callable[..., Any]]
+    _ulps = 0.0
+    _slope_ulps = 0.0
+    _steepest = 1.0
 
-    def __init__(self, name: str = "relu"):
+    _alone_for: tuple[Any, ...] = ()
+    _shape: tuple[int, ...] = ()  # of the last output, where the layer ran by itself
+
+    def __init__(self, name: str):
         super().__init__(name)
 
+    def _settings(self) -> dict[str, float]:
+        """The numbers of this function, at most one, by the name of their attribute."""
+        return {}
+
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({'' if self.name == 'relu' else repr(self.name)})"
+        settings = [f"{name}={value:g}" for name, value in self._settings().items()]
+        name = [] if self.name == type(self).__name__.lower() else [repr(self.name)]
+        return f"{type(self).__name__}({', '.join([*name, *settings])})"
+
+    def _what(self) -> tuple[Any, ...]:
+        return None, sum(self._settings().values())
+
+    def _op(self, n_in: int) -> Op:
+        return Op(self._kind, str(self.name), n_in, n_in, self._state_ref(), (), self._what()[1])
 
     @State
     def activated(self) -> np.ndarray:
@@ -40,10 +58,10 @@ class ReLU(Layer):
 
     def _program(self, rows: np.ndarray) -> Program:
         """A program of this layer alone, for rows of this width and dtype."""
-        n, dtype = rows.shape[1], working_dtype(rows)
-        if self._alone is not None and self._alone.n_in == n and self._alone.dtype == dtype:
+        what = rows.shape[1], working_dtype(rows), *self._what()
+        if self._alone is not None and self._alone_for == what:
             return self._alone
-        return Program([self], [Op(RELU, n, n)], dtype)
+        return Program([self._op(what[0])], what[1])
 
     def forward(self, x: Any) -> np.ndarray:
         x = real_array(x, f"the input of {self.name}")
@@ -51,11 +69,13 @@ class ReLU(Layer):
         program = self._program(rows)
         if prediction.running and is_predicting(self, x):
             return program.predict(rows).reshape(x.shape)
+        if program is not self._alone:
+            put(self, _alone_for=(program.n_in, program.dtype, *self._what()))
         put(self, _alone=program, _shape=x.shape)
         return program.forward(rows).reshape(x.shape)
 
     def predict(self, x: Any) -> np.ndarray:
-        if stands_apart(self, ReLU, "predict", "forward", "__call__"):
+        if stands_apart(self, Activation, "predict", "forward", "__call__"):
             return self._predict_by_call(x)
         x = real_array(x, f"the input of {self.name}")
         rows = _as_rows(x)
@@ -63,17 +83,37 @@ class ReLU(Layer):
 
     def backward(self, gradient: Any) -> np.ndarray:
         if prediction.running:
-            self._make_state(ReLU.forward)
+            self._make_state(Activation.forward)
         program, row = self._last_run()
         if program is not self._alone:
-            return program.backward_layer(gradient, row)
+            return program.backward_row(gradient, row)
         gradient = real_array(gradient, f"the gradient given to {self.name}")
         if gradient.shape != self._shape:
             raise ValueError(f"{self.name} got a gradient of shape {gradient.shape}; its last output had {self._shape}")
-        return program.backward_layer(_as_rows(gradient), row).reshape(self._shape)
+        return program.backward_row(_as_rows(gradient), row).reshape(self._shape)
 
 
 def _as_rows(x: np.ndarray) -> np.ndarray:
     """An array of any shape as one of rows along its last axis."""
     n = x.shape[-1] if x.ndim else 1
     return x.reshape(-1, n) if n else x.reshape(0, 0)
+
+
+class ReLU(Activation):
+    """y = max(x, 0), for x of any shape: +0 for −0, NaN for NaN.
+
+    The gradient passes where `activated` (a copy of the last output) is positive. Computes in float64
+    where x is float64 or the layers around it in a `Sequential` are, else in float32. Raises ValueError
+    for backward before forward or with another shape than the last output's.
+    """
+
+    _kind = Kind("activations.relu", in_place=True, rectifier=True)
+
+    def __init__(self, name: str = "relu"):
+        super().__init__(name)
+
+    def _value(self, x: Any) -> Any:
+        return np.maximum(x, 0)
+
+    def _slope(self, y: Any) -> Any:
+        return y > 0

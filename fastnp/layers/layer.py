@@ -1,13 +1,12 @@
 """Layers: y = f(x), and how a gradient passes back through them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..checks import check_name
 from ..overrides import Checks, Watched
-from ..program.program import Program
 from ..tensor import Tensor
 from .prediction import interrupted, predicting
 
@@ -17,9 +16,6 @@ class Layer(Watched):
 
     _checks: ClassVar[Checks] = {"name": check_name}
     name = "layer"
-
-    # The program that ran this layer last, and its row there: None before the first forward.
-    _run: tuple[Program, int] | None = None
 
     def __init__(self, name: str = "layer"):
         self.name = name
@@ -59,10 +55,16 @@ class Layer(Watched):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
 
-    def _last_run(self) -> tuple[Program, int]:
-        if self._run is None:
-            raise ValueError(f"{self.name}: backward before forward; call the layer, or its model, on an input first")
-        return self._run
+    def _inside(self) -> Sequence["Layer"] | None:
+        """The layers in it, or None where it has none."""
+        return None
+
+    def _pieces(self) -> list["Layer"]:
+        """What runs where this layer stands: itself, or the layers in it."""
+        return [self]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if key not in ("_run", "_alone")}
+        return {key: value for key, value in vars(self).items() if key not in _OF_THIS_PROCESS}
+
+
+_OF_THIS_PROCESS = ("_forward_state", "_alone", "_alone_for")

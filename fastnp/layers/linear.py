@@ -7,14 +7,13 @@ import numpy as np
 
 from ..checks import check_integer, check_name, shown
 from ..initializers import Constant, Normal
-from ..kernels import LINEAR
 from ..overrides import Checks, stands_apart
-from ..program.lowering import Op
+from ..program.op import Kind, Op
 from ..program.program import Program
 from ..state import State
-from ..tensor import Tensor, gather
+from ..tensor import Tensor, tensors_together
 from . import prediction
-from .layer import Layer
+from .built_in import BuiltIn
 from .prediction import is_predicting
 
 
@@ -26,7 +25,7 @@ def _check_linear_name(owner: str, name: str, value: Any) -> str:
     return check_name(owner, name, value)
 
 
-class Linear(Layer):
+class Linear(BuiltIn):
     """y = x·W + b.
 
     Args:
@@ -44,7 +43,7 @@ class Linear(Layer):
     """
 
     _checks: ClassVar[Checks] = {"name": _check_linear_name}
-    _alone: Program | None = None
+    _kind = Kind("linear.linear", weights=True, rectifies=True)
 
     def __init__(
         self,
@@ -63,9 +62,7 @@ class Linear(Layer):
                 raise TypeError(
                     f"Linear: {argument} must be an Initializer or a callable of a shape, got {shown(attr)}"
                 )
-        self._weights = Tensor((n_in, n_out), dtype)
-        self._bias = Tensor((1, n_out), dtype)
-        gather(self.parameters())
+        self._weights, self._bias = tensors_together([(n_in, n_out), (1, n_out)], dtype)
         self.weights.data = weight_attr(self.weights.shape)
         self.bias.data = bias_attr(self.bias.shape)
 
@@ -102,19 +99,27 @@ class Linear(Layer):
         program, row = self._last_run()
         return program.input_of(row)
 
-    def op(self) -> Op:
-        """The layer as an operation of a program."""
-        n_in, n_out = self.weights.shape
+    def _op(self, n_in: int) -> Op:
         if self.weights.dtype != self.bias.dtype:
             raise ValueError(
                 f"{self.name}: weights are {self.weights.dtype}, bias {self.bias.dtype}; convert both to one dtype"
             )
-        return Op(LINEAR, n_in, n_out, self.weights, self.bias)
+        return Op(self._kind, str(self.name), *self._widths(), self._state_ref(), self._tensors())
+
+    def _tensors(self) -> tuple[Tensor, Tensor]:
+        return self.weights, self.bias
+
+    def _widths(self) -> tuple[int, int]:
+        n_in, n_out = self.weights.shape
+        return n_in, n_out
+
+    def _what(self) -> tuple[Any, ...]:
+        return self.weights.dtype, 0.0
 
     def _program(self) -> Program:
         """The program of this layer alone."""
         if self._alone is None or self._alone.dtype != self.weights.dtype:
-            self._alone = Program([self], [self.op()], self.weights.dtype)
+            self._alone = Program([self._op(self.weights.shape[0])], self.weights.dtype)
         return self._alone
 
     def forward(self, x: Any) -> np.ndarray:
@@ -131,7 +136,7 @@ class Linear(Layer):
         if prediction.running:
             self._make_state(Linear.forward)
         program, row = self._last_run()
-        return program.backward_layer(gradient, row)
+        return program.backward_row(gradient, row)
 
     def parameters(self) -> list[Tensor]:
         return [self.weights, self.bias]

@@ -1,40 +1,249 @@
-"""What optimizers keep of parameters, laid out as these are."""
+"""Optimizers whose rule kernels know: what they keep of the parameters is laid out as these are."""
 
-from ..arrays import aligned_zeros
-from ..overrides import is_plain
-from ..tensor import Arena, Tensor
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .. import overrides
+from ..arena import Arena
+from ..arrays import aligned_zeros, real_array
+from ..backend import kernels
+from ..checks import shown
+from ..overrides import is_own, is_plain, put, seen
+from ..program.op import Rule
+from ..tensor import Tensor
+from .optimizer import Optimizer, check_parameters
+
+
+class Kept:
+    """What is kept of the tensors of one arena: so many numbers of each kind, at the same places."""
+
+    def __init__(self, arena: Arena, kinds: int):
+        self.arena = arena
+        self.size = arena.data.size
+        self.flat = aligned_zeros(kinds * self.size, arena.dtype)
+
+    def of(self, tensor: Tensor) -> list[np.ndarray]:
+        """The arrays that belong to a tensor, one of each kind."""
+        start = tensor._place.offset
+        return [tensor._layout.view(self.flat[at + start :]) for at in range(0, self.flat.size, self.size or 1)]
 
 
 class Range:
-    """Tensors that lie side by side in one arena, and their velocities: one kernel call updates all."""
+    """Tensors that lie side by side in one arena: one kernel call updates all."""
 
-    def __init__(self, tensors: list[Tensor]):
-        self.arena: Arena = tensors[0]._arena
+    def __init__(self, tensors: list[Tensor], kept: Kept):
+        self.arena, self.tensors = tensors[0]._place.arena, tensors
         self.arena.followed = True
-        self.tensors = tensors
-        start = tensors[0]._offset
-        stop = tensors[-1]._offset + tensors[-1]._size
-        self.data = self.arena.data[start:stop]
-        self.grad = self.arena.grad[start:stop]
-        self.velocity = aligned_zeros(stop - start, self.arena.dtype)
+        start = tensors[0]._place.offset
+        stop = tensors[-1]._place.offset + tensors[-1]._layout.size
+        self.data, self.grad = self.arena.data[start:stop], self.arena.grad[start:stop]
+        self.kept = kept.flat[start : max(kept.flat.size - kept.size, 0) + stop]
+        self.all_kept = kept.flat  # of the whole arena
+        self.far = kept.size  # from the numbers of one kind to those of the next
+        self.char = self.arena.dtype.char
+        self.part, self.numbers = 0, np.zeros(0)
         self.whole_arena = stop - start == self.arena.data.size
         # Whether data and gradients may be changed without asking the tensors.
         self.plain = all(is_plain(tensor, Tensor) for tensor in tensors)
         self._replaced = [tensor._replaced for tensor in tensors]
-        self.velocities = [tensor._view(self.velocity[tensor._offset - start :]) for tensor in tensors]
 
     def has_changed(self) -> bool:
         """Whether the tensors have moved, or have other methods now."""
         return self.arena.dead or self._replaced != [tensor._replaced for tensor in self.tensors]
 
 
-def ranges_of(parameters: list[Tensor]) -> list[Range]:
-    """Cut parameters, in the order of their storage, into as few ranges as possible."""
+class KeptArrays:
+    """An attribute: the list of the arrays of one kind that an optimizer keeps, one for each parameter."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, optimizer: Any, owner: type) -> Any:
+        return self if optimizer is None else optimizer._arrays(self._name)
+
+    def __set__(self, optimizer: Any, values: Any) -> None:
+        optimizer._set_arrays(self._name, values)
+
+
+class ArenaOptimizer(Optimizer):
+    """An optimizer whose class declares, in `_rule`, a rule of the kernels and what it keeps.
+
+    The class has a `KeptArrays` for each name of what is kept, and `_numbers`.
+    """
+
+    _rule: ClassVar[Rule]
+    _flat: ClassVar[str]  # the part that applies the rule to gradients that were kept
+
+    # Of this process: where things are, and when that was seen.
+    _ranges: Sequence[Range] = ()
+    _kept: Mapping[int, tuple[Tensor, list[np.ndarray]]] = MappingProxyType({})  # by the id of the tensor
+    _laid_out: Sequence[Tensor] = ()
+    _by_kernel = False
+    _as_of = -1
+    _linked: tuple[Any, tuple[float, ...]] = None, ()  # what the ranges are ready for: a backend, and numbers
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls._flat = f"updates.{cls._rule.name}.flat"
+
+    def __init__(self, parameters: Iterable[Tensor], *settings: Any):
+        super().__init__(parameters, *settings)
+        self.ranges()
+
+    def _numbers(self) -> tuple[float, ...]:
+        """The numbers of the rule for the next step."""
+        raise NotImplementedError
+
+    # --- where things are ---
+
+    def _lay_out(self) -> None:
+        """Find the ranges of the parameters anew, taking what is kept along."""
+        parameters = check_parameters(type(self).__name__, "parameters", self.parameters)
+        before = self._kept
+        kept: dict[int, Kept] = {}
+        for tensor in parameters:
+            arena = tensor._place.arena
+            if id(arena) not in kept:
+                kept[id(arena)] = Kept(arena, len(self._rule.kept))
+            if id(tensor) in before:
+                for new, old in zip(kept[id(arena)].of(tensor), before[id(tensor)][1], strict=True):
+                    new[...] = old
+        ranges = [Range(tensors, kept[id(tensors[0]._place.arena)]) for tensors in _side_by_side(parameters)]
+        places = {id(tensor): (tensor, kept[id(tensor._place.arena)].of(tensor)) for tensor in parameters}
+        put(self, _laid_out=[])  # Ctrl-C between any two lines: then all of it is laid out once more
+        put(self, _kept=places, _ranges=ranges, _linked=(None, ()))
+        put(self, _laid_out=parameters)
+
+    def _kept_of(self, tensor: Tensor) -> list[np.ndarray]:
+        return self._kept[id(tensor)][1]
+
+    def ranges(self) -> Sequence[Range]:
+        """Where the parameters are now, with what is kept of them."""
+        if self._as_of != overrides.changes:
+            self._follow()
+        return self._ranges
+
+    def _follow(self) -> None:
+        """Lay out anew where parameters have come, gone or moved, or where it is no longer known whose methods run."""
+        as_of = overrides.changes
+        if self.parameters != self._laid_out or any(r.has_changed() for r in self._ranges):
+            self._lay_out()
+        by_kernel = is_own(self, Optimizer, "get_decay") and all(r.plain for r in self._ranges)
+        put(self, _by_kernel=by_kernel, _as_of=seen(self.parameters, as_of))
+
+    # --- what is kept ---
+
+    def _arrays(self, name: str) -> list[np.ndarray]:
+        self.ranges()
+        kind = self._rule.kept.index(name)
+        return [self._kept_of(tensor)[kind] for tensor in self.parameters]
+
+    def _set_arrays(self, name: str, values: Any) -> None:
+        owner = type(self).__name__
+        if not isinstance(values, (list, tuple)):
+            raise TypeError(f"{owner}: {name} must be a list of arrays, one for each parameter, got {shown(values)}")
+        mine = self._arrays(name)
+        # Copies, for these may be the arrays themselves, in another order.
+        new = [np.array(real_array(value, f"{owner}: {name}[{i}]")) for i, value in enumerate(values)]
+        if [v.shape for v in new] != [v.shape for v in mine]:
+            shapes, got = ([v.shape for v in arrays] for arrays in (mine, new))
+            raise ValueError(f"{owner}: {name} needs arrays of the shapes {shapes}; got {got}")
+        for array, value in zip(mine, new, strict=True):
+            array[...] = value
+
+    def bind(self, parameters: Iterable[Tensor]) -> None:
+        kept = {name: self._arrays(name) for name in self._rule.kept}
+        super().bind(parameters)
+        for name, arrays in kept.items():
+            self._set_arrays(name, arrays)
+
+    # --- stepping ---
+
+    def _link(self, backend: Any, numbers: tuple[float, ...]) -> None:
+        """Give each range the part that updates it, and the numbers of the next step as that takes them."""
+        for r in self._ranges:
+            r.part, r.numbers = backend.parts[self._flat, r.char], np.array(numbers, r.char)
+        put(self, _linked=(backend, numbers))
+
+    def _numbers_as(self, dtype: np.dtype) -> np.ndarray:
+        """The numbers of the next step as a kernel takes them."""
+        return np.array(self._numbers(), dtype)
+
+    def step(self) -> None:
+        ranges, backend, numbers = self.ranges(), kernels(), self._numbers()
+        if not self._by_kernel:
+            self._step_by_tensor()
+            return
+        linked = self._linked
+        if linked[0] is not backend or linked[1] != numbers:
+            self._link(backend, numbers)
+        for r in ranges:
+            r.arena.write_cleared()
+            backend.update(r.part, r.data, r.kept, r.far, r.grad, r.numbers)
+
+    def _step_by_tensor(self) -> None:
+        """The update where `get_decay` or a tensor is of the user's own: both are asked for what they give."""
+        own_decay = is_own(self, Optimizer, "get_decay")
+        for tensor in self.parameters:
+            layout, dtype = tensor._layout, tensor.dtype
+            p, g = aligned_zeros(layout.size, dtype), aligned_zeros(layout.size, dtype)
+            kept = aligned_zeros(layout.size * len(self._rule.kept), dtype)
+            data, gradient = layout.view(p), layout.view(g)
+            arrays = [layout.view(kept[at:]) for at in range(0, kept.size, layout.size or 1)]
+            data[...], gradient[...] = tensor.data, tensor.grad
+            for array, value in zip(arrays, self._kept_of(tensor), strict=True):
+                array[...] = value
+            if not own_decay:
+                gradient += self.get_decay(tensor.data)
+            numbers = np.array(self._numbers() if own_decay else self._numbers_without_decay(), dtype)
+            part = kernels().parts[self._flat, dtype.char]
+            kernels().update(part, p, kept, layout.size, g, numbers)
+            for array, value in zip(self._kept_of(tensor), arrays, strict=True):
+                array[...] = value
+            tensor.data = data
+
+    def _numbers_without_decay(self) -> tuple[float, ...]:
+        """As `_numbers`, where the decay is in the gradients already."""
+        raise NotImplementedError
+
+    def clear_grad(self) -> None:
+        for r in self.ranges():
+            if r.whole_arena and r.plain:
+                r.arena.clear_gradients()
+            else:
+                for tensor in r.tensors:
+                    tensor.clear_grad()
+
+    # --- pickles ---
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {key: value for key, value in super().__getstate__().items() if key not in _OF_THIS_PROCESS}
+        return state | {name: [array.copy() for array in self._arrays(name)] for name in self._rule.kept}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        kept = {name: state.pop(name) for name in self._rule.kept}
+        super().__setstate__(state)
+        for name, arrays in kept.items():
+            self._set_arrays(name, arrays)
+
+
+_OF_THIS_PROCESS = ("_ranges", "_kept", "_laid_out", "_by_kernel", "_as_of", "_linked")
+
+
+def _side_by_side(parameters: list[Tensor]) -> list[list[Tensor]]:
+    """Parameters, in the order of their storage, in as few groups without a gap as possible."""
     groups: list[list[Tensor]] = []
-    for tensor in sorted(parameters, key=lambda tensor: (id(tensor._arena), tensor._offset)):
+    for tensor in sorted(parameters, key=lambda tensor: (id(tensor._place.arena), tensor._place.offset)):
         last = groups[-1][-1] if groups else None
-        if last is not None and last._arena is tensor._arena and last._offset + last._size == tensor._offset:
+        if (
+            last is not None
+            and last._place.arena is tensor._place.arena
+            and last._place.offset + last._layout.size == tensor._place.offset
+        ):
             groups[-1].append(tensor)
         else:
             groups.append([tensor])
-    return [Range(tensors) for tensors in groups]
+    return groups

@@ -11,7 +11,7 @@ from ..tensor import Tensor
 from .newcomers import holds_since_now
 
 
-def _check_parameters(owner: str, name: str, value: Any) -> list[Tensor]:
+def check_parameters(owner: str, name: str, value: Any) -> list[Tensor]:
     """A list of tensors, each only once. Raises TypeError or ValueError that says which is wrong."""
     if isinstance(value, (Tensor, str, bytes, np.ndarray)) or not isinstance(value, Iterable):
         raise TypeError(f"{owner}: {name} must be a list of Tensors, as from model.parameters(), got {shown(value)}")
@@ -41,7 +41,7 @@ class Optimizer(Watched):
     """
 
     _checks: ClassVar[Checks] = {
-        "parameters": _check_parameters,
+        "parameters": check_parameters,
         "learning_rate": check_rate,
         "weight_decay": check_rate,
         "decay_type": one_of("l1", "l2"),
@@ -55,7 +55,7 @@ class Optimizer(Watched):
         weight_decay: float = 0.0,
         decay_type: str = "l2",
     ):
-        self.parameters = _check_parameters(type(self).__name__, "parameters", parameters)
+        self.parameters = check_parameters(type(self).__name__, "parameters", parameters)
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.decay_type = decay_type
@@ -70,7 +70,7 @@ class Optimizer(Watched):
         Raises ValueError where they are not as many, of the same shapes and dtypes.
         """
         owner = type(self).__name__
-        tensors = _check_parameters(owner, "parameters", parameters)
+        tensors = check_parameters(owner, "parameters", parameters)
         mine, theirs = ([(t.shape, str(t.dtype)) for t in ts] for ts in (self.parameters, tensors))
         if mine != theirs:
             raise ValueError(

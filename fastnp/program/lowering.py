@@ -1,45 +1,111 @@
-"""From layers to the table of integers that kernels run, and the workspace that goes with it."""
+"""From layers to the table that kernels run, and the workspace that goes with it."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
-from .. import kernels as layout
+from ..arena import Arena
+from ..arrays import aligned_zeros
 from ..kernels import SCRATCH_ROW_BYTES, padded
-from ..tensor import Tensor
-
-
-class Op(NamedTuple):
-    """One layer as a program sees it."""
-
-    code: int  # LINEAR or RELU
-    n_in: int
-    n_out: int
-    weights: Tensor | None = None
-    bias: Tensor | None = None
+from ..kernels.table import ROW, as_integers
+from .op import Op
 
 
 def lower(ops: Sequence[Op], capacity: int, dtype: np.dtype) -> tuple[np.ndarray, int]:
     """The table of operations for up to `capacity` rows, and the size of the workspace that it needs.
 
-    Scratch space comes first. Then, for every boundary between two operations, a padded buffer of
-    activations and one of their gradients, both for `capacity` rows; ReLU works in place.
+    Scratch space comes first. Then, for every boundary between two operations, a padded buffer of activations and
+    one of their gradients, both for `capacity` rows. An operation in place has one for its input and output; for
+    activations only where its input is nobody else's: not the program's, nor what the one before needs to go back.
     """
     lds = [padded(n, dtype.itemsize) for n in [ops[0].n_in] + [op.n_out for op in ops]]
-    offset = max(lds) * (SCRATCH_ROW_BYTES // dtype.itemsize)
-    places: list[tuple[int, int]] = []
-    for i, ld in enumerate(lds):
-        if i and ops[i - 1].code == layout.RELU:
-            places.append(places[-1])
-        else:
-            places.append((offset, offset + capacity * ld))
-            offset += 2 * capacity * ld
-    table = np.zeros((len(ops), layout.COLUMNS), np.int64)
-    for i, op in enumerate(ops):
-        (x, dx), (y, dy) = places[i : i + 2]
-        table[i, : layout.WEIGHT] = op.code, op.n_in, op.n_out, lds[i], lds[i + 1], x, y, dx, dy
-        if op.weights is not None and op.bias is not None:
-            table[i, layout.WEIGHT] = op.weights._offset
-            table[i, layout.BIAS] = op.bias._offset
-    return table, offset
+    end = max(lds) * (SCRATCH_ROW_BYTES // dtype.itemsize)
+    x, dx, end = end, end + capacity * lds[0], end + 2 * capacity * lds[0]
+    rows = []
+    for i, (op, ld_in, ld_out) in enumerate(zip(ops, lds, lds[1:], strict=False)):
+        kind, size = op.kind, capacity * ld_out
+        before, behind = (ops[i - 1].kind if i else None), (ops[i + 1].kind if i + 1 < len(ops) else None)
+        y, dy = x, dx
+        if not kind.in_place:
+            dy, end = end, end + size
+        if not kind.in_place or before is None or before.in_place:
+            y, end = end, end + size
+        weights, bias = (tensor._place.offset for tensor in op.tensors) if op.tensors else (0, 0)
+        rectified = kind.rectifies and behind is not None and behind.rectifier
+        masked = kind.rectifies and before is not None and before.rectifier
+        sizes = op.n_in, op.n_out, ld_in, ld_out
+        rows.append((0, 0, 0, *sizes, x, y, dx, dy, 0, weights, bias, rectified, masked, op.setting))
+        x, dx = y, dy
+    return np.array(rows, ROW), end
+
+
+class Workspace:
+    """Buffers for up to `capacity` rows, and the tables over them: one for each use and backend, made when needed."""
+
+    def __init__(self, ops: Sequence[Op], arena: Arena, capacity: int, dtype: np.dtype):
+        self._ops, self._dtype = ops, dtype
+        self.arena, self.capacity = arena, capacity
+        self.rows, size = lower(ops, capacity, dtype)
+        self.work = aligned_zeros(size, dtype)
+        self._tables: dict[Any, np.ndarray] = {}
+
+    def follow(self, arena: Arena) -> None:
+        """Point the tables at the new places of the tensors."""
+        rows, _ = lower(self._ops, self.capacity, self._dtype)
+        self.arena, self.rows, self._tables = arena, rows, {}
+
+    def forward(self, kernels: Any) -> np.ndarray:
+        """The table of a pass forward."""
+        table = self._tables.get(kernels.forward)
+        return self._made(kernels.forward, self._link_forward, kernels) if table is None else table
+
+    def backward(self, kernels: Any) -> np.ndarray:
+        """The table of a pass backward that leaves gradients."""
+        table = self._tables.get(kernels.backward)
+        return self._made(kernels.backward, self._link_backward, kernels) if table is None else table
+
+    def apart(self, kernels: Any, row: int) -> np.ndarray:
+        """The table of a pass backward through one operation, as if there were no others."""
+        key = kernels.backward, "apart"
+        table = self._tables.get(key)
+        if table is None:
+            table = self._made(key, self._link_apart, kernels)
+        return table[row : row + 1]
+
+    def training(self, kernels: Any, rule: str, trained: tuple[bool, ...]) -> np.ndarray:
+        """The table of a step of training, which changes the parameters of the rows that are `trained`."""
+        key = kernels.train, rule, trained
+        table = self._tables.get(key)
+        return self._made(key, self._link_training, kernels, rule, trained) if table is None else table
+
+    def _made(self, key: Any, link: Any, *arguments: Any) -> np.ndarray:
+        table = self.rows.copy()
+        link(table, *arguments)
+        self._tables[key] = as_integers(table)
+        return self._tables[key]
+
+    def _link_forward(self, table: np.ndarray, kernels: Any) -> None:
+        for i, op in enumerate(self._ops):
+            if not (i and table["rectified"][i - 1]):  # else it is done
+                table["forward"][i] = kernels.parts[f"{op.kind.name}.forward", self._dtype.char]
+
+    def _link_backward(self, table: np.ndarray, kernels: Any, rule: str = "gradients") -> None:
+        for i, op in enumerate(self._ops):
+            if not (i + 1 < len(table) and table["masked"][i + 1]):
+                table["input"][i] = kernels.parts[f"{op.kind.name}.input", self._dtype.char]
+            if op.kind.weights:
+                table["parameters"][i] = kernels.parts[f"{op.kind.name}.parameters.{rule}", self._dtype.char]
+
+    def _link_apart(self, table: np.ndarray, kernels: Any) -> None:
+        table["masked"] = 0
+        self._link_backward(table, kernels)
+
+    def _link_training(self, table: np.ndarray, kernels: Any, rule: str, trained: tuple[bool, ...]) -> None:
+        self._link_forward(table, kernels)
+        first = trained.index(True)  # up to there nobody asks for the gradient of the input
+        for i, op in enumerate(self._ops):
+            if i > first and not (i + 1 < len(table) and table["masked"][i + 1]):
+                table["input"][i] = kernels.parts[f"{op.kind.name}.input", self._dtype.char]
+            if trained[i]:
+                table["parameters"][i] = kernels.parts[f"{op.kind.name}.parameters.{rule}", self._dtype.char]

@@ -1,142 +1,141 @@
-"""Runs of built-in layers, lowered to a table that one kernel executes over an arena."""
+"""Runs of built-in layers, lowered to a table that kernels walk over an arena."""
 
-import weakref
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
-from .. import kernels as layout
-from ..arrays import aligned_zeros, real_array
+from ..arena import Arena, gather
+from ..arrays import real_array
 from ..backend import kernels
-from ..tensor import Arena, gather
-from .lowering import Op, lower
+from ..kernels.table import rows
+from ..tensor import Tensor
+from .lowering import Workspace
+from .op import Job, Op, forget_states, move_states
 
-if TYPE_CHECKING:
-    from ..layers.layer import Layer
-
-
-class Space(NamedTuple):
-    """A workspace for predictions, with the table that belongs to it."""
-
-    capacity: int
-    arena: Arena
-    table: np.ndarray
-    work: np.ndarray
+_trained: set[tuple[str, str]] = set()  # backends and dtypes for which the kernel of a training run is compiled
 
 
 class Program:
-    """A table of operations with its workspace. It holds the forward state of its layers.
+    """A run of operations with its workspace. It holds the forward state of their layers.
 
-    The workspace has room for `_capacity` rows; `_batch` of them are in use, and views show these.
+    The workspace has room for `capacity` rows; `_batch` of them are in use, and views show these.
     """
 
-    def __init__(self, layers: Sequence["Layer"], ops: Sequence[Op], dtype: np.dtype):
+    def __init__(self, ops: Sequence[Op], dtype: np.dtype):
         self.dtype = dtype
         self.n_in = ops[0].n_in
         self.n_out = ops[-1].n_out
         self._ops = list(ops)
-        self._names = [str(layer.name) for layer in layers]
-        self._input_name = f"the input of {self._names[0]}"
-        # Layers hold their program; weak references back keep a dropped model from waiting for the collector.
-        self._layers = [weakref.ref(layer) for layer in layers]
-        self._tensors = [tensor for op in ops for tensor in (op.weights, op.bias) if tensor is not None]
-        self._state_is_here = False  # every layer's last forward was this program's
-        self._capacity = -1
+        self._input_name = f"the input of {ops[0].name}"
+        self.tensors = [tensor for op in ops for tensor in op.tensors]
+        self.holds_state = False  # every layer's last forward was this program's
+        self._workspace: Workspace | None = None
         self._batch = -1
-        self._spare: list[Space] = []
-        gather(self._tensors)
-        self._arena = self._tensors[0]._arena if self._tensors else Arena([], dtype)
-        self._arena.followed = True
+        self._spare: list[Workspace] = []
+        self._adding = np.zeros(1, dtype), np.ones(1, dtype)  # the numbers of the rule that keeps gradients
+        self.arena = Arena([], dtype)
+        self._gather()
+
+    def _gather(self) -> None:
+        gather(self.tensors)
+        if self.tensors:
+            self.arena = self.tensors[0]._place.arena
+        self.is_all = self.arena.holds_only(len(self.tensors))  # the arena has the parameters of this program alone
+        self.arena.followed = True
 
     # --- workspace ---
 
-    def _reserve(self, batch: int) -> None:
+    def _reserve(self, batch: int) -> Workspace:
         """A workspace for this many rows, neither too small nor far too large.
 
         Memory may run out and Ctrl-C come between any two lines: table and workspace always fit together.
         """
-        if batch > self._capacity or max(batch, 64) < self._capacity // 8:
-            table, size = lower(self._ops, batch, self.dtype)
-            work = aligned_zeros(size, self.dtype)
+        space = self._workspace
+        if space is None or batch > space.capacity or max(batch, 64) < space.capacity // 8:
+            space = Workspace(self._ops, self.arena, batch, self.dtype)
             self._forget_state()
-            self._capacity = -1
-            self._table, self._work = table, work
-            self._capacity = batch
+            self._workspace = space
+        return space
 
-    def _set_batch(self, batch: int) -> None:
+    def _set_batch(self, space: Workspace, batch: int) -> None:
         """Make views of the buffers for a batch of this size."""
         self._batch = -1
-        first, last, work = self._table[0], self._table[-1], self._work
-        self._x = _rows(work, first[layout.X], batch, first[layout.LD_IN])[:, : self.n_in]
-        self._dx = _rows(work, first[layout.DX], batch, first[layout.LD_IN])[:, : self.n_in]
-        self._y = _rows(work, last[layout.Y], batch, last[layout.LD_OUT])[:, : self.n_out]
-        self._dy = _rows(work, last[layout.DY], batch, last[layout.LD_OUT])[:, : self.n_out]
+        self._x, self._dx = (self._view(space, 0, name, batch) for name in ("x", "dx"))
+        self._y, self._dy = (self._view(space, -1, name, batch) for name in ("y", "dy"))
         self._batch = batch
 
-    def is_all_of(self, arena: Arena) -> bool:
-        """Whether `arena` holds just the parameters of this program."""
-        return arena is self._arena and len(self._tensors) == len(arena._tensors)
+    def _view(self, space: Workspace, row: int, name: str, batch: int) -> np.ndarray:
+        """A buffer of one row, without its pads."""
+        op, side = space.rows[row], "in" if name in ("x", "dx") else "out"
+        return rows(space.work, op[name], batch, op[f"ld_{side}"])[:, : op[f"n_{side}"]]
 
     def multiplications(self) -> int:
         """How many numbers are multiplied with weights when one row passes forward."""
-        return sum(tensor.data.size for tensor in self._tensors)
-
-    def _rows(self, offset: int, ld: int, n: int) -> np.ndarray:
-        return _rows(self._work, offset, self._batch, ld)[:, :n]
+        return sum(tensor.data.size for tensor in self.tensors)
 
     def follow_tensors(self) -> None:
-        """If tensors have moved, bring them together again and point the table at their new places."""
-        if not self._arena.dead:
+        """If tensors have moved, bring them together again and point the tables at their new places."""
+        if not self.arena.dead:
             return
-        if any(tensor.dtype != self.dtype for tensor in self._tensors):
-            raise ValueError(f"{self._names[0]}: backward before forward, for its tensors were converted since")
-        gather(self._tensors)
-        self._arena = self._tensors[0]._arena
-        self._arena.followed = True
-        if self._capacity >= 0:
-            self._table, _ = lower(self._ops, self._capacity, self.dtype)
+        if any(tensor.dtype != self.dtype for tensor in self.tensors):
+            raise ValueError(f"{self._ops[0].name}: backward before forward, for its tensors were converted since")
+        self._gather()
+        if self._workspace is not None:
+            self._workspace.follow(self.arena)
+
+    # --- the state of the layers ---
 
     def _claim_state(self) -> None:
         """From now on this program holds the forward state of its layers, and no other does."""
-        for row, ref in enumerate(self._layers):
-            layer = ref()
-            if layer is not None:
-                before = layer._run
-                if before is not None and before[0] is not self:
-                    before[0]._state_is_here = False
-                layer._run = (self, row)
-        self._state_is_here = True
+        move_states(self._ops, self)
+        self.holds_state = True
 
     def _forget_state(self) -> None:
         """What comes may be broken off: until the state is claimed again, no layer shall use it."""
-        for ref in self._layers:
-            layer = ref()
-            if layer is not None and layer._run is not None and layer._run[0] is self:
-                layer._run = None
-        self._state_is_here = False
+        forget_states(self._ops, self)
+        self.holds_state = False
         self._batch = -1
+
+    def lose_state(self) -> None:
+        """Another program now holds the state of one of the layers."""
+        self.holds_state = False
+
+    def input_of(self, row: int) -> np.ndarray:
+        """A copy of what the layer of a row was last given."""
+        return self._state(row, "x")
+
+    def output_of(self, row: int) -> np.ndarray:
+        """A copy of what the layer of a row last returned."""
+        return self._state(row, "y")
+
+    def _state(self, row: int, name: str) -> np.ndarray:
+        assert self._workspace is not None  # layers ask only where they have a state here
+        return self._view(self._workspace, row, name, self._batch).copy()
 
     # --- running ---
 
     def forward(self, x: Any) -> np.ndarray:
         """The output (batch, n_out) for the input x (batch, n_in), in a new array."""
         x = self._checked_input(x)
-        self.follow_tensors()
-        if len(x) != self._batch:
-            self._reserve(len(x))
-            self._set_batch(len(x))
-        if not self._state_is_here:
+        if self.arena.dead:
+            self.follow_tensors()
+        space = self._workspace
+        if space is None or len(x) != self._batch:
+            space = self._reserve(len(x))
+            self._set_batch(space, len(x))
+        if not self.holds_state:
             self._claim_state()
         self._x[...] = x
-        kernels().program_forward(self._work, self._arena.data, self._table, self._batch, 0, len(self._ops))
+        backend = kernels()
+        backend.forward(space.work, self.arena.data, space.forward(backend), self._batch)
         return self._y.copy()
 
     def _checked_input(self, x: Any) -> np.ndarray:
         x = real_array(x, self._input_name)
         if x.ndim == 2 and x.shape[1] == self.n_in:
             return x
-        what = f"Linear(in_features={self.n_in})" if self._tensors else f"ReLU of {self.n_in} features"
+        what = f"Linear(in_features={self.n_in})"
         if x.ndim == 2:
             raise ValueError(f"{what} got an input with {x.shape[1]} features")
         hint = "; for one sample use x[np.newaxis, :], for one feature x[:, np.newaxis]" if x.ndim == 1 else ""
@@ -145,118 +144,102 @@ class Program:
     def predict(self, x: Any) -> np.ndarray:
         """As `forward`, but in a workspace of its own: no state changes, and threads may do it at once."""
         x = self._checked_input(x)
-        self.follow_tensors()
-        n, space = len(x), self._borrow(len(x))
-        first, last = space.table[0], space.table[-1]
-        _rows(space.work, first[layout.X], n, first[layout.LD_IN])[:, : self.n_in] = x
-        kernels().program_forward(space.work, space.arena.data, space.table, n, 0, len(self._ops))
-        result = _rows(space.work, last[layout.Y], n, last[layout.LD_OUT])[:, : self.n_out].copy()
+        if self.arena.dead:
+            self.follow_tensors()
+        space, backend, n = self._borrow(len(x)), kernels(), len(x)
+        first, last = space.rows[0], space.rows[-1]
+        rows(space.work, first["x"], n, first["ld_in"])[:, : self.n_in] = x
+        backend.forward(space.work, space.arena.data, space.forward(backend), n)
+        result = rows(space.work, last["y"], n, last["ld_out"])[:, : self.n_out].copy()
         self._spare.append(space)
         return result
 
-    def _borrow(self, rows: int) -> Space:
+    def _borrow(self, count: int) -> Workspace:
         """A workspace that no other thread uses, neither too small nor far too large."""
         try:
             space = self._spare.pop()
         except IndexError:
             space = None
-        if space is None or space.arena is not self._arena or not rows <= space.capacity <= max(64, 8 * rows):
-            table, size = lower(self._ops, rows, self.dtype)
-            space = Space(rows, self._arena, table, aligned_zeros(size, self.dtype))
+        if space is None or space.arena is not self.arena or not count <= space.capacity <= max(64, 8 * count):
+            space = Workspace(self._ops, self.arena, count, self.dtype)
         return space
 
     def backward(self, gradient: Any) -> np.ndarray:
         """Add the parameters' gradients; the gradient (batch, n_in) of the input, in a new array."""
-        if not self._state_is_here:
-            return self._backward_by_layer(gradient)
-        return self._backward_rows(gradient, 0, len(self._ops), self._dy, self._dx)
+        return self._backward(gradient, None, self._dy, self._dx)
 
-    def _backward_by_layer(self, gradient: Any) -> np.ndarray:
-        """A layer was run by itself since: each layer holds its own state."""
-        for ref in reversed(self._layers):
-            layer = ref()
-            if layer is not None:
-                gradient = layer.backward(gradient)
-        return gradient
-
-    def backward_layer(self, gradient: Any, row: int) -> np.ndarray:
+    def backward_row(self, gradient: Any, row: int) -> np.ndarray:
         """`backward` for the layer of one row only."""
-        op, lds = self._ops[row], self._table[row]
-        dy = self._rows(lds[layout.DY], lds[layout.LD_OUT], op.n_out)
-        dx = self._rows(lds[layout.DX], lds[layout.LD_IN], op.n_in)
-        return self._backward_rows(gradient, row, row + 1, dy, dx)
+        assert self._workspace is not None  # layers ask only where they have a state here
+        dy, dx = (self._view(self._workspace, row, name, self._batch) for name in ("dy", "dx"))
+        return self._backward(gradient, row, dy, dx)
 
-    def _backward_rows(self, gradient: Any, first: int, last: int, dy: np.ndarray, dx: np.ndarray) -> np.ndarray:
+    def _backward(self, gradient: Any, row: int | None, dy: np.ndarray, dx: np.ndarray) -> np.ndarray:
         gradient = real_array(gradient, "the gradient")
         if gradient.shape != dy.shape:
-            raise ValueError(
-                f"{self._names[last - 1]} got a gradient of shape {gradient.shape}; its last output had {dy.shape}"
-            )
+            name = self._ops[-1 if row is None else row].name
+            raise ValueError(f"{name} got a gradient of shape {gradient.shape}; its last output had {dy.shape}")
         dy[...] = gradient
-        self.follow_tensors()
-        arena = self._arena
-        whole = last - first == len(self._ops) and self.is_all_of(arena)
-        if not whole:
-            arena.clear_stale()
-        kernels().program_backward(
-            self._work, arena.grad, arena.data, self._table, self._batch, first, last, not arena.stale
-        )
+        if self.arena.dead:
+            self.follow_tensors()
+        arena, space, backend = self.arena, self._workspace, kernels()
+        assert space is not None
+        table = space.backward(backend) if row is None else space.apart(backend, row)
+        if row is not None or not self.is_all:
+            arena.write_cleared()
+        numbers = self._adding[not arena.stale]
+        backend.backward(space.work, arena.data, arena.grad, numbers, table, self._batch)
         arena.stale = False
         return dx.copy()
 
     # --- training by a kernel alone ---
 
-    def compile_training(self) -> None:
-        """Train for no epoch: the kernel is compiled, where it has not been, and nothing else is touched."""
-        numbers, rows = np.zeros(0, self.dtype), np.zeros((0, 1), self.dtype)
-        table = np.zeros((1, layout.COLUMNS), np.int64)
-        kernels().train_batches(
-            np.zeros(0), numbers, numbers, numbers, table, rows, rows, 1, 0, 0, np.zeros(3), False, False
-        )
+    def trained_by(self, parameters: Iterable[Tensor]) -> tuple[bool, ...] | None:
+        """Which rows an optimizer of these tensors trains, each whole; None where it holds anything else."""
+        held = {id(tensor) for tensor in parameters}
+        trained = [bool(op.tensors) and all(id(tensor) in held for tensor in op.tensors) for op in self._ops]
+        count = sum(len(op.tensors) for op, whole in zip(self._ops, trained, strict=True) if whole)
+        return tuple(trained) if 0 < count == len(held) else None
+
+    def has_gradients(self) -> bool:
+        """Whether a gradient of one of the parameters is not zero."""
+        if self.is_all:
+            return self.arena.has_gradients()
+        return not self.arena.stale and any(tensor._place.grad.any() for tensor in self.tensors)
+
+    def compile_training(self, rule: str, trained: tuple[bool, ...], loss: int) -> None:
+        """Train for no epoch: what the kernel runs is compiled, where it has not been, and nothing else is touched."""
+        backend = kernels()
+        space = self._workspace or Workspace(self._ops, self.arena, 0, self.dtype)
+        table = space.training(backend, rule, trained)
+        if (backend.name, self.dtype.char) not in _trained:
+            numbers, none = np.zeros(0, self.dtype), np.zeros((0, 1), self.dtype)
+            job = np.array(Job(loss, 1, 0, 0, False), np.int64)
+            backend.train(np.zeros(0), job, table, numbers, numbers, numbers, numbers, none, none)
+            _trained.add((backend.name, self.dtype.char))
 
     def train(
         self,
         losses: np.ndarray,
-        velocity: np.ndarray,
+        job: Job,
+        rule: str,
+        trained: tuple[bool, ...],
+        kept: np.ndarray,
+        numbers: np.ndarray,
         x: np.ndarray,
         y: np.ndarray,
-        batch_size: int,
-        rows: int,
-        stride: int,
-        rates: np.ndarray,
-        l1: bool,
-        mean: bool,
     ) -> int:
-        """Run the kernel `train_batches` on staged rows; returns how many batches were trained on."""
+        """Run the kernel `train` on staged rows; returns how many batches were trained on."""
         self._forget_state()
-        self._reserve(min(batch_size, rows))
-        self._arena.stale = True
-        return kernels().train_batches(
-            losses, self._work, self._arena.data, velocity, self._table, x, y, batch_size, rows, stride, rates, l1, mean
-        )
+        space, backend = self._reserve(min(job.batch_size, job.rows)), kernels()
+        table = space.training(backend, rule, trained)
+        arguments = table, space.work, self.arena.data, kept, numbers, x, y
+        return int(backend.train(losses, np.array(job, np.int64), *arguments))
 
     def state_after_training(self, x: np.ndarray) -> np.ndarray:
         """Take up the forward state of the last batch, whose input was x; returns its output in a new array."""
-        self._set_batch(len(x))
+        assert self._workspace is not None
+        self._set_batch(self._workspace, len(x))
         self._x[...] = x
-        if self._ops[0].code == layout.RELU:  # which works in place
-            np.copyto(self._x, 0, where=self._x <= 0)
         self._claim_state()
         return self._y.copy()
-
-    # --- what layers show of their state ---
-
-    def input_of(self, row: int) -> np.ndarray:
-        """A copy of what the layer of a row was last given."""
-        op = self._table[row]
-        return self._rows(op[layout.X], op[layout.LD_IN], op[layout.N_IN]).copy()
-
-    def output_of(self, row: int) -> np.ndarray:
-        """A copy of what the layer of a row last returned."""
-        op = self._table[row]
-        return self._rows(op[layout.Y], op[layout.LD_OUT], op[layout.N_OUT]).copy()
-
-
-def _rows(work: np.ndarray, offset: int, batch: int, ld: int) -> np.ndarray:
-    """A buffer of a workspace."""
-    return work[offset : offset + batch * ld].reshape(batch, ld)

@@ -10,10 +10,11 @@ from ..data.dataset import ArrayDataset, Dataset
 from ..data.loader import DataLoader
 from ..data.sampler import BatchSampler
 from ..layers.sequential import Sequential
-from ..losses import MSE
 from ..overrides import is_own, is_plain
+from ..program.op import kind_of
 from ..tensor import Tensor
 from .finite import check_finite
+from .history import History
 
 
 def check_arguments(model: Any, loss_fn: Any, optimizer: Any, dataloader: Any, epochs: Any) -> list[Tensor]:
@@ -43,6 +44,14 @@ def check_arguments(model: Any, loss_fn: Any, optimizer: Any, dataloader: Any, e
     return held
 
 
+def check_listeners(history: Any, callback: Any) -> None:
+    """Refuse what cannot be told of each epoch; None is nobody."""
+    if history is not None and not isinstance(history, History):
+        raise TypeError(f"fit: history must be a History, got {shown(history)}")
+    if callback is not None and not callable(callback):
+        raise TypeError(f"fit: callback must be callable with (epoch, loss), got {shown(callback)}")
+
+
 def _check_data(dataloader: Any) -> None:
     """Refuse what is no loader, has no batches, or asks for rows that are not there."""
     expected = "a DataLoader, such as DataLoader(ArrayDataset(X, Y), batch_size=32), or iterable with a length"
@@ -61,7 +70,7 @@ def check_arrays(model: Any, loss_fn: Any, X: np.ndarray, Y: np.ndarray, names: 
     dtype = model.parameters()[0].dtype
     check_finite(names[0], X, dtype)
     check_finite(names[1], Y, dtype)
-    if is_plain(model, Sequential) and is_plain(loss_fn, MSE) and model.whole_program() is not None:
+    if is_plain(model, Sequential) and kind_of(loss_fn) is not None and model.whole_program() is not None:
         copy.copy(loss_fn)(model.predict(X[:batch]), Y[:batch])
 
 

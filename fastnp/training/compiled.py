@@ -2,21 +2,20 @@
 
 import time
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..arrays import aligned_zeros, take_rows
+from ..backend import kernels
 from ..data.dataset import ArrayDataset
 from ..data.loader import DataLoader
 from ..data.sampler import BatchSampler
 from ..errors import DivergedError
 from ..kernels import padded
 from ..layers.sequential import Sequential
-from ..losses import MSE
-from ..optimizers.arenas import Range
-from ..optimizers.sgd import SGD
 from ..overrides import is_plain
+from ..program.op import Job, Rule, kind_of, own_of
 from ..program.program import Program
 from .finite import diverged
 from .history import History
@@ -27,17 +26,25 @@ SLOWEST = 1e9  # operations a second, and …
 SECONDS_PER_BATCH = 1e-4  # … more for each batch: assumed until the first call has been timed
 
 
-def trainable(model: Any, loss_fn: Any, optimizer: Any, loader: Any) -> tuple[Program, Range] | None:
-    """The program and the range of parameters that a kernel can train alone, or None where the loop has to run.
+class Trained(NamedTuple):
+    """What a kernel trains alone."""
 
-    One program must be the whole model, its arena what the optimizer updates, and no gradient left over.
-    No method of any of them may have been redefined.
+    program: Program
+    rows: tuple[bool, ...]  # of the program, whose parameters change
+    kept: np.ndarray  # what the optimizer keeps of them
+
+
+def trainable(model: Any, loss_fn: Any, optimizer: Any, loader: Any) -> Trained | None:
+    """What a kernel can train alone, or None where the loop has to run.
+
+    One program must be the whole model, the optimizer must hold the parameters of some of its rows and no others, and
+    no gradient may be left over. No method of any of them may have been redefined.
     """
     if not (
         is_plain(model, Sequential)
-        and is_plain(loss_fn, MSE)
+        and kind_of(loss_fn) is not None
         and loss_fn.reduction != "none"
-        and is_plain(optimizer, SGD)
+        and own_of(optimizer, "_rule", Rule) is not None
         and is_plain(loader, DataLoader)
         and is_plain(loader.sampler, BatchSampler)
         and is_plain(loader.dataset, ArrayDataset)
@@ -47,12 +54,10 @@ def trainable(model: Any, loss_fn: Any, optimizer: Any, loader: Any) -> tuple[Pr
     X, Y = loader.dataset.X, loader.dataset.Y
     if program is None or X.shape[1:] != (program.n_in,) or Y.shape[1:] != (program.n_out,):
         return None
-    ranges = optimizer.ranges()
-    if len(ranges) != 1 or not (ranges[0].whole_arena and ranges[0].plain and program.is_all_of(ranges[0].arena)):
+    ranges, rows = optimizer.ranges(), program.trained_by(optimizer.parameters)
+    if rows is None or program.has_gradients() or not all(r.plain and r.arena is program.arena for r in ranges):
         return None
-    if not ranges[0].arena.stale and ranges[0].grad.any():
-        return None
-    return program, ranges[0]
+    return Trained(program, rows, ranges[0].all_kept)
 
 
 class CompiledRun:
@@ -62,15 +67,14 @@ class CompiledRun:
 
     def __init__(
         self,
-        program: Program,
-        parameters: Range,
-        loss_fn: MSE,
-        optimizer: SGD,
+        trained: Trained,
+        loss_fn: Any,
+        optimizer: Any,
         loader: DataLoader,
         held: AbstractContextManager[None],
     ):
-        self._held = held
-        self.program, self.parameters = program, parameters
+        self._held, self._trained = held, trained
+        self.program = program = trained.program
         self._loss_fn, self._optimizer, self._sampler = loss_fn, optimizer, loader.sampler
         self._X, self._Y = loader.dataset.X, loader.dataset.Y
         self._batch_size = self._sampler.batch_size
@@ -84,18 +88,23 @@ class CompiledRun:
         self._x = aligned_zeros(capacity * ld, dtype).reshape(capacity, ld)
         self._y = aligned_zeros(capacity * program.n_out, dtype).reshape(capacity, program.n_out)
         self._seconds_per_row = 6 * program.multiplications() / SLOWEST + SECONDS_PER_BATCH / batch
-        self._made_for = self._what(program, parameters, loader)
-        program.compile_training()  # which takes seconds the first time: Ctrl-C is not held back yet
+        self._made_for = self._what(trained, loader)
+        # Which takes seconds the first time: Ctrl-C is not held back yet.
+        program.compile_training(optimizer._rule.name, trained.rows, self._loss())
+
+    def _loss(self) -> int:
+        number: int = kernels().parts[f"{self._loss_fn._kind.name}.sum", self.program.dtype.char]
+        return number
 
     @staticmethod
-    def _what(program: Program, parameters: Range, loader: DataLoader) -> tuple[Any, ...]:
+    def _what(trained: Trained, loader: DataLoader) -> tuple[Any, ...]:
         sampler, dataset = loader.sampler, loader.dataset
-        objects = program, parameters, sampler, dataset.X, dataset.Y
-        return (*map(id, objects), sampler.batch_size, sampler.drop_last, len(sampler.indices))
+        objects = trained.program, trained.kept, sampler, dataset.X, dataset.Y
+        return (*map(id, objects), trained.rows, sampler.batch_size, sampler.drop_last, len(sampler.indices))
 
-    def is_for(self, program: Program, parameters: Range, loader: DataLoader) -> bool:
+    def is_for(self, trained: Trained, loader: DataLoader) -> bool:
         """Whether nothing has changed since this run was made."""
-        return self._what(program, parameters, loader) == self._made_for
+        return self._what(trained, loader) == self._made_for
 
     def epochs(self, epoch: int, most: int, history: History) -> tuple[int, DivergedError | None]:
         """Train for one epoch or more, at most `most`, the first counted as `epoch`.
@@ -154,7 +163,7 @@ class CompiledRun:
         return 1, None
 
     def _diverged(self, epoch: int, batch: int, loss: float) -> DivergedError:
-        return diverged(epoch, batch, float(loss), *self._last_batch, self.parameters.tensors)
+        return diverged(epoch, batch, float(loss), *self._last_batch, list(self._optimizer.parameters))
 
     def _stage(self, order: np.ndarray, start: int) -> None:
         """Gather the rows of `order`, converted, from row `start` on."""
@@ -164,22 +173,18 @@ class CompiledRun:
 
     def _train(self, losses: np.ndarray, rows: int, stride: int) -> int:
         """One kernel call over the staged rows; leaves model and loss in the state that the loop would."""
-        optimizer, program, batch_size = self._optimizer, self.program, self._batch_size
-        rates = np.array([optimizer.learning_rate, optimizer.momentum, optimizer.weight_decay], np.float64)
-        l1, mean = optimizer.decay_type == "l1", self._loss_fn.reduction == "mean"
-        batch_size = min(batch_size, rows)
+        optimizer, program, trained = self._optimizer, self.program, self._trained
+        batch_size = min(self._batch_size, rows)
+        job = Job(self._loss(), batch_size, rows, stride, self._loss_fn.reduction == "mean")
+        numbers = optimizer._numbers_as(program.dtype)
         start = time.perf_counter()
-        done = program.train(
-            losses, self.parameters.velocity, self._x, self._y, batch_size, rows, stride, rates, l1, mean
-        )
+        done = program.train(losses, job, optimizer._rule.name, trained.rows, trained.kept, numbers, self._x, self._y)
         self._seconds_per_row = max((time.perf_counter() - start) / (rows * len(losses)), 1e-12)
         batches = -(-rows // batch_size)
         epoch, batch = divmod(min(done, batches * len(losses) - 1), batches)
         first = epoch * stride + batch * batch_size
         last = min(first + batch_size, epoch * stride + rows)
         self._last_batch = self._x[first:last, : program.n_in], self._y[first:last]
-        pred, target = program.state_after_training(self._last_batch[0]), self._last_batch[1].copy()
-        scale = pred.dtype.type(1 / pred.size if mean else 1)
-        with np.errstate(over="ignore", invalid="ignore"):  # kernels do not warn either
-            self._loss_fn.remember(pred, target, scale * (pred - target))
+        pred = program.state_after_training(self._last_batch[0])
+        self._loss_fn.forward(pred, self._last_batch[1])  # so that it remembers what it would after the loop
         return done

@@ -41,7 +41,7 @@ def check_finite(name: str, array: np.ndarray, dtype: np.dtype) -> None:
 
 def are_finite(tensors: Sequence[Tensor]) -> bool:
     """Whether all tensors are, by way of the arenas that they share."""
-    arenas = {id(tensor._arena): tensor._arena for tensor in tensors}
+    arenas = {id(tensor._place.arena): tensor._place.arena for tensor in tensors}
     if all(np.isfinite(arena.data).all() for arena in arenas.values()):
         return True
     return all(np.isfinite(tensor.data).all() for tensor in tensors)

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import shown
 from ..layers.sequential import Sequential
 from ..optimizers.optimizer import Optimizer
-from .checks import check_arguments
+from .checks import check_arguments, check_listeners
 from .compiled import CompiledRun, trainable
 from .finite import are_finite, check_result, diverged
 from .history import History
@@ -56,31 +55,41 @@ def fit(
     last completed update.
     """
     held_ones = check_arguments(model, loss_fn, optimizer, dataloader, epochs)
-    if history is not None and not isinstance(history, History):
-        raise TypeError(f"fit: history must be a History, got {shown(history)}")
-    if callback is not None and not callable(callback):
-        raise TypeError(f"fit: callback must be callable with (epoch, loss), got {shown(callback)}")
+    check_listeners(history, callback)
     history = History() if history is None else history
     validate = None if validation is None else validation_of(model, loss_fn, validation)
     if isinstance(model, Sequential):
         model.warn_of_newcomers()
     finite = are_finite(held_ones)
     at_once = epochs if callback is None and validate is None else 1
-    epoch = 0
     with progress_bar(epochs, progress) as bar, held_back() as held:
-        for done in _epochs(model, loss_fn, optimizer, dataloader, epochs, at_once, history, held):
-            loss = history.loss[-1]
-            epoch += done
-            bar.set_postfix_str(f"loss {loss:.4g}", refresh=False)
-            bar.update(done)
-            if validate is not None:
-                history.validation_loss.append(validate())
-            answer = None if callback is None else callback(epoch - 1, loss)
-            if isinstance(answer, (bool, np.bool_)) and answer:
-                break
-    if epoch and finite:
-        check_result(epoch - 1, len(dataloader) - 1, history.loss[-1], held_ones)
+        steps = _epochs(model, loss_fn, optimizer, dataloader, epochs, at_once, history, held)
+        done = _followed(steps, history, bar, validate, callback)
+    if done and finite:
+        check_result(done - 1, len(dataloader) - 1, history.loss[-1], held_ones)
     return history
+
+
+def _followed(
+    steps: Iterator[int],
+    history: History,
+    bar: Any,
+    validate: Callable[[], float] | None,
+    callback: Callable[[int, float], Any] | None,
+) -> int:
+    """Train on, and tell of each step, until all are done or a callback stops it; returns how many epochs that were."""
+    epoch = 0
+    for done in steps:
+        loss = history.loss[-1]
+        epoch += done
+        bar.set_postfix_str(f"loss {loss:.4g}", refresh=False)
+        bar.update(done)
+        if validate is not None:
+            history.validation_loss.append(validate())
+        answer = None if callback is None else callback(epoch - 1, loss)
+        if isinstance(answer, (bool, np.bool_)) and answer:
+            break
+    return epoch
 
 
 def _epochs(
@@ -103,8 +112,8 @@ def _epochs(
             _loop_epoch(model, loss_fn, optimizer, dataloader, epoch, history, held)
             done, error = 1, None
         else:
-            if run is None or not run.is_for(*found, dataloader):
-                run = CompiledRun(*found, loss_fn, optimizer, dataloader, held)
+            if run is None or not run.is_for(found, dataloader):
+                run = CompiledRun(found, loss_fn, optimizer, dataloader, held)
             done, error = run.epochs(epoch, min(at_once, epochs - epoch), history)
         epoch += done
         if done:

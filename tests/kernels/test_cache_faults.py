@@ -10,6 +10,7 @@ import pytest
 from trainings import alone, bits, fit, loop, training
 
 import fastnp as nn
+from fastnp.backend import kernels_of
 
 
 def train_and_compare():
@@ -84,20 +85,19 @@ def test_two_processes_compile_at_once(filled):
 
 def damage(cache):
     """Truncate each file at some of its bytes, or fill it with garbage: the kernel works each time."""
-    from fastnp.kernels.relu import relu_forward
+    from fastnp.kernels.alone import Alone
+    from fastnp.kernels.compiled.run import forward
 
-    x = np.linspace(-1, 1, 32, dtype=np.float32).reshape(2, 16)
-    y = np.full_like(x, np.nan)
-    relu_forward(y, x)
-    signature = relu_forward.signatures[0]
-    files = [path for path in Path(cache).rglob("*relu_forward*") if path.is_file()]
+    Alone("activations.relu", 2, 16, 16, np.float32).call(kernels_of("numba"), "forward")
+    signature = forward.signatures[0]
+    files = [path for path in Path(cache).rglob("run.forward*") if path.is_file()]
     assert {path.suffix for path in files} == {".nbi", ".nbc"}
     whole = {path: path.read_bytes() for path in files}
     chosen, checked = random.Random(4), 0
 
     def read():
         """What another process would read: the kernel, or nothing."""
-        return relu_forward._cache.load_overload(signature, relu_forward.targetctx)
+        return forward._cache.load_overload(signature, forward.targetctx)
 
     assert read() is not None
     for path, content in whole.items():

@@ -8,7 +8,7 @@ import pytest
 from cached import CALL, assert_announced_once, files, run
 
 from fastnp import kernels as layout
-from fastnp.kernels import _jit
+from fastnp.kernels.compiled import _jit
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +35,9 @@ def test_compiling_is_announced_once_and_kept_under_the_digest(warm):
     assert_announced_once(stderr)
     (folder,) = cache.iterdir()
     assert folder.name == f"fastnp-{_jit.source_digest()}" and f"kept in {folder};" in stderr
-    names = sorted(path.name.split(".")[1].split("-")[0] + path.suffix for path in files(cache))
-    assert names == ["relu_backward.nbc", "relu_backward.nbi", "relu_forward.nbc", "relu_forward.nbi"]
+    names = sorted(path.name.split("-numba-")[0] + path.suffix for path in files(cache))
+    part, kernel = "activations.relu.forward", "run.forward"
+    assert names == [f"{part}.nbc", f"{part}.nbi", f"{kernel}.nbc", f"{kernel}.nbi"]
 
 
 def test_the_next_process_compiles_nothing(cache):
@@ -61,9 +62,9 @@ def test_a_damaged_cache_never_reaches_the_user(cache, suffix, damage):
 
 def test_kernels_of_two_types_under_each_others_name_are_not_taken(tmp_path):
     """So Numba leaves them where two processes compile for two types at once."""
-    code = CALL + CALL.replace("float32", "float64").replace("(2, 16)", "(4, 8)")
+    code = CALL + CALL.replace("float32", "float64")
     run(code, tmp_path)
-    one, other = sorted(tmp_path.rglob("relu.relu_forward*.nbc"))
+    one, other = sorted(tmp_path.rglob("run.forward*.nbc"))
     content = one.read_bytes()
     one.write_bytes(other.read_bytes())
     other.write_bytes(content)
@@ -91,7 +92,7 @@ def test_kernels_that_cannot_be_saved_are_one_line(tmp_path):
     """The folder goes away after it was chosen, and a file takes its place."""
     code = f"""
 import shutil, pathlib
-from fastnp.kernels import _jit
+from fastnp.kernels.compiled import _jit
 assert _jit.kept_in() == _jit.cache_root() / ("fastnp-" + _jit.source_digest())
 shutil.rmtree(_jit.kept_in())
 _jit.kept_in().touch()
@@ -105,7 +106,7 @@ assert _jit.kept_in() is None
 
 
 def test_a_folder_that_was_removed_is_made_again(tmp_path):
-    code = f"import shutil\nfrom fastnp.kernels import _jit\nshutil.rmtree(_jit.kept_in())\n{CALL}"
+    code = f"import shutil\nfrom fastnp.kernels.compiled import _jit\nshutil.rmtree(_jit.kept_in())\n{CALL}"
     assert_announced_once(run(code, tmp_path))
     assert run(CALL, tmp_path) == ""
     (folder,) = tmp_path.iterdir()
@@ -123,17 +124,18 @@ def test_quiet_and_first_calls_from_several_threads(tmp_path):
     code = """
 import threading
 import numpy as np
-from fastnp.kernels.mse import mse
-from fastnp.kernels.relu import relu_forward
+from fastnp.backend import kernels_of
+from fastnp.kernels.alone import Alone
 
-start, results = threading.Barrier(4), []
+start, results, kernels = threading.Barrier(4), [], kernels_of("numba")
 
 def work(i):
-    x = np.full((2, 16), i - 1.5, np.float32)
-    y = np.empty_like(x)
+    relu = Alone("activations.relu", 2, 16, 16, np.float32)
+    relu.x[...] = i - 1.5
     start.wait()
-    relu_forward(y, x)
-    loss = mse(y.copy(), x, y, 1.0)
+    relu.call(kernels, "forward")
+    x, y = np.ascontiguousarray(relu.x), np.ascontiguousarray(relu.y)
+    loss = kernels.loss(kernels.parts["losses.mse.sum", "f"], y.copy(), x, y, 1.0)
     results.append((i, (y == max(i - 1.5, 0)).all() and loss == 16 * min(i - 1.5, 0) ** 2))
 
 threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
@@ -150,23 +152,16 @@ assert sorted(results) == [(i, True) for i in range(4)], results
 def test_an_edit_in_a_module_that_a_kernel_calls_is_noticed(tmp_path):
     """Numba by itself looks at the file of the kernel alone."""
     shutil.copytree(Path(layout.__file__).parent, tmp_path / "edited", ignore=shutil.ignore_patterns("__pycache__"))
-    code = """
-import numpy as np
-from edited.relu import relu_forward
-x = np.array([[-1, 2] * 8], np.float32)
-y = np.empty_like(x)
-relu_forward(y, x)
-assert y[0, :2].tolist() == [{}, {}], y
-"""
+    code = CALL.replace("fastnp.kernels", "edited").partition("assert")[0] + "assert relu.y[0, 0] == {}, relu.y"
     cache = tmp_path / "cache"
-    assert_announced_once(run(code.format(0, 2), cache, path=tmp_path))
+    assert_announced_once(run(code.format(0), cache, path=tmp_path))
     assert [path.name for path in cache.iterdir()] == [f"fastnp-{_jit.source_digest()}"]
 
-    simd = tmp_path / "edited" / "simd.py"
+    simd = tmp_path / "edited" / "compiled" / "simd.py"
     source = simd.read_text(encoding="utf-8")
     times = simd.stat()
     assert source.count('builder.fcmp_ordered("<=", x, zero)') == 1
     simd.write_text(source.replace('fcmp_ordered("<=", x, zero)', 'fcmp_ordered(">=", x, zero)'), encoding="utf-8")
     os.utime(simd, ns=(times.st_atime_ns, times.st_mtime_ns))  # nor does it take a newer file
-    assert_announced_once(run(code.format(-1, 0), cache, path=tmp_path))
+    assert_announced_once(run(code.format(-1), cache, path=tmp_path))
     assert len(list(cache.iterdir())) == 2

@@ -225,8 +225,8 @@ def test_every_module_counts_also_in_packages_below(tmp_path):
     package = copy_of_kernels(tmp_path / "edited")
     found = {_folder.source_digest()}
     assert digest(package) in found
-    (package / "linear").mkdir()
-    for path in ("linear/__init__.py", "linear/tiles.py", "new.py", "linear/tiles.py", "__init__.py", "_jit.py"):
+    (package / "tiles").mkdir()
+    for path in ("tiles/__init__.py", "tiles/wide.py", "new.py", "tiles/wide.py", "table.py", "compiled/linear.py"):
         with (package / path).open("a", encoding="utf-8") as file:
             file.write("# edited\n")
         new = digest(package)
@@ -241,7 +241,7 @@ def test_byte_code_alone_keeps_its_kernels(tmp_path):
         path.unlink()
     kept_across_processes(tmp_path, tmp_path / "cache")
     first = digest(package)
-    (package / "relu.pyc").write_bytes((package / "mse.pyc").read_bytes())
+    (package / "compiled" / "losses.pyc").write_bytes((package / "compiled" / "updates.pyc").read_bytes())
     assert len(first) == 16 and digest(package) != first
 
 

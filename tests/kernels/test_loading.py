@@ -128,13 +128,13 @@ def test_a_signal_at_any_moment_of_the_first_fit(filled, how, tmp_path):
 def test_a_process_that_ctrl_c_ends_keeps_the_kernel(tmp_path):
     """The one traceback is that of KeyboardInterrupt, and what was compiled meanwhile is in the cache."""
     code = f"""{PARTS}
-from fastnp.kernels.mse import mse
-compile = mse._compiler.compile
+from fastnp.kernels.compiled.run import loss as kernel
+compile = kernel._compiler.compile
 def interrupted(*arguments):
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(0.3)
     return compile(*arguments)
-mse._compiler.compile = interrupted
+kernel._compiler.compile = interrupted
 loss()
 """
     status, out, err = python(code, NUMBA_CACHE_DIR=str(tmp_path), FASTNP_QUIET="1")

@@ -1,7 +1,5 @@
-"""The shape of the code base: every kernel has its twin, and imports go one way only."""
+"""Every kernel and every part stands in both wings, and has cases."""
 
-import ast
-import importlib
 import inspect
 import os
 import subprocess
@@ -10,127 +8,65 @@ from pathlib import Path
 
 import cases
 import pytest
-from numba.core.caching import NullCache
-from numba.core.dispatcher import Dispatcher
+import sizes
 
 import fastnp
-from fastnp import kernels as layout
 from fastnp.backend import BACKENDS, kernels_of
-from fastnp.kernels import reference
+from fastnp.commands.warmup import part_names
+from fastnp.kernels.compiled import run as compiled
+from fastnp.kernels.reference import run as reference
 
-KERNEL_FILES = sorted(Path(layout.__file__).parent.glob("*.py"))
-FASTNP_FILES = sorted(Path(fastnp.__file__).parent.rglob("*.py"))
-COMPILED = [path for path in KERNEL_FILES if path.stem not in ("__init__", "reference")]
-ROOT = Path(__file__).parents[2]
-
-
-def compiled_kernels():
-    """Everything decorated with `kernel` in any module of the kernels, by name."""
-    found = {}
-    for path in COMPILED:
-        module = importlib.import_module(f"fastnp.kernels.{path.stem}")
-        for name, value in vars(module).items():
-            if not isinstance(value, Dispatcher) or value.py_func.__module__ != module.__name__:
-                continue
-            if type(value._cache) is not NullCache:  # what `inner` decorates has no cache of its own
-                assert name not in found
-                found[name] = value
-    return found
-
-
-KERNELS = compiled_kernels()
-
-
-def public_functions(module):
-    return {
-        name
-        for name, value in vars(module).items()
-        if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
-    }
-
-
-def imports(path):
-    """(level, module, names) of every import in a file, wherever it stands; level counts the leading dots."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield 0, alias.name, []
-        elif isinstance(node, ast.ImportFrom):
-            yield node.level, node.module or "", [alias.name for alias in node.names]
-
-
-def top(module):
-    return module.split(".")[0]
-
-
-def test_kernels_are_found():
-    assert {"linear_forward", "relu_backward", "mse", "momentum_update", "program_forward"} <= set(KERNELS)
+KERNELS = [name for name in vars(kernels_of("numpy")) if name not in ("name", "parts")]
 
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_a_kernel_and_its_twin_have_one_signature(name):
+    kernel = getattr(compiled, name).py_func
     twin = getattr(reference, name)
-    assert inspect.signature(twin) == inspect.signature(KERNELS[name].py_func)
-    assert KERNELS[name].py_func.__name__ == twin.__name__ == name
-
-
-def test_every_public_twin_has_a_kernel():
-    assert public_functions(reference) == set(KERNELS)
+    assert inspect.signature(twin) == inspect.signature(kernel)
+    assert kernel.__name__ == twin.__name__ == name
+    assert kernel.__doc__
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_backend_has_all_kernels(backend):
+    run = compiled if backend == "numba" else reference
     listed = vars(kernels_of(backend)).copy()
     assert listed.pop("name") == backend
-    assert listed == {name: KERNELS[name] if backend == "numba" else getattr(reference, name) for name in KERNELS}
+    del listed["parts"]
+    public = [name for name, value in vars(compiled).items() if hasattr(value, "py_func") and not name.startswith("_")]
+    assert {name for name in public if getattr(compiled, name).py_func.__module__ == compiled.__name__} == set(KERNELS)
+    assert listed == {name: getattr(run, name) for name in KERNELS}
 
 
-def test_every_kernel_has_cases():
-    assert set(cases.BUILDERS) == set(KERNELS)
-    for name, kernel in KERNELS.items():
-        parameters = list(inspect.signature(kernel.py_func).parameters)
-        case = cases.NETWORKS[0] if "table" in parameters else cases.CASES[0]
-        assert list(cases.build(name, case, "float32").arguments) == parameters
+class Asked(dict):
+    """The parts of a backend, and which of them were asked for."""
+
+    def __init__(self, parts):
+        self.parts, self.names = parts, set()
+
+    def __getitem__(self, key):
+        self.names.add(key[0])
+        return self.parts[key]
 
 
-def test_every_kernel_says_what_it_computes():
-    assert all(kernel.py_func.__doc__ for kernel in KERNELS.values())
+def test_every_part_has_cases():
+    """What warmup compiles, taken from the classes, is what the cases call."""
+    kernels = kernels_of("numpy")
+    asked = Asked(kernels.parts)
+    watched = type(kernels)(**{**vars(kernels), "parts": asked})
+    for name in cases.ON_SIZES:
+        cases.build(name, sizes.CASES[1], "float32").run(watched)
+    assert asked.names == set(part_names())
+    assert len(cases.ON_NETWORKS) + 2 == len(KERNELS)  # `loss` and `update` run the parts of losses and rules
 
 
-@pytest.mark.parametrize("path", KERNEL_FILES, ids=lambda path: path.name)
-def test_kernels_import_nothing_of_fastnp(path):
-    for level, module, _ in imports(path):
-        assert level <= 1
-        assert level == 1 or top(module) not in ("fastnp", "kernels")
+def test_the_benchmarks_run_all_cases():
+    """They read the classes of the working tree: the commit that is measured may have others."""
+    from asv_benches import layouts
 
-
-def test_the_twins_import_numpy_and_the_layout_alone():
-    found = list(imports(next(path for path in KERNEL_FILES if path.stem == "reference")))
-    assert (0, "numpy", []) in found
-    for level, module, names in found:
-        if level:
-            assert (level, module) == (1, "")
-            assert all(name.isupper() and isinstance(getattr(layout, name), int) for name in names)
-        else:
-            assert module == "numpy"
-
-
-def test_the_layout_imports_neither_numba_nor_numpy():
-    found = list(imports(next(path for path in KERNEL_FILES if path.stem == "__init__")))
-    assert not [module for level, module, _ in found if level or top(module) in ("numba", "numpy", "llvmlite")]
-
-
-@pytest.mark.parametrize("path", FASTNP_FILES, ids=lambda path: path.name)
-def test_fastnp_never_imports_numba(path):
-    for level, module, _ in imports(path):
-        assert level or top(module) not in ("numba", "llvmlite")
-
-
-@pytest.mark.parametrize("folder", ["fastnp", "kernels", "tests", "asv_benches"])
-def test_nobody_imports_a_bare_kernels(folder):
-    for path in (ROOT / folder).rglob("*.py"):
-        for level, module, _ in imports(path):
-            assert level or top(module) != "kernels", path
+    assert sorted(layouts.ON_SIZES) == sorted(cases.ON_SIZES)
+    assert sorted(layouts.ON_NETWORKS) == sorted(cases.ON_NETWORKS)
 
 
 def test_a_program_on_numpy_never_loads_numba():
@@ -141,10 +77,12 @@ import fastnp
 assert "numba" not in sys.modules, "loaded by the import"
 model = fastnp.Sequential(fastnp.Linear(2, 3), fastnp.ReLU(), fastnp.Linear(3, 1))
 optimizer, loss = fastnp.SGD(parameters=model.parameters()), fastnp.MSE()
-loss(model(np.ones((4, 2))), np.ones((4, 1)))
+x, y = np.ones((4, 2)), np.ones((4, 1))
+loss(model(x), y)
 model.backward(loss.backward())
 optimizer.step()
 optimizer.clear_grad()
+fastnp.fit(model, loss, optimizer, fastnp.DataLoader(fastnp.ArrayDataset(x, y)), 1)
 assert "numba" not in sys.modules, "loaded by the training"
 """
     path = os.pathsep.join(filter(None, [str(Path(fastnp.__file__).parents[1]), os.environ.get("PYTHONPATH")]))

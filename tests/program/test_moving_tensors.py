@@ -41,8 +41,8 @@ def test_layers_that_come_and_go_leave_nothing():
         model.graphs.pop()
         model.add(nn.Linear(8, 2))
         model(LOADER_X[:1])
-    arena = model.graphs[0].weights._arena
-    assert arena.room < 5 * sum(tensor._size for tensor in model.parameters())
+    arena = model.graphs[0].weights._place.arena
+    assert arena.room < 5 * sum(tensor._layout.size for tensor in model.parameters())
     assert len(arena._tensors) <= 8
 
 

@@ -11,7 +11,7 @@ import pytest
 from trainings import X, alone, assert_whole, bits, fit, loop, states_after, training
 
 import fastnp as nn
-from fastnp.program import program
+from fastnp.program import lowering
 from fastnp.training import compiled
 
 SOURCES = str(Path(nn.__file__).parent)
@@ -116,13 +116,13 @@ def memory_runs_out():
     for parts in training(), training(own=True):
         model = parts[0]
         expected = model(X).copy(), model.predict(X)
-        room = program.aligned_zeros
+        room = lowering.aligned_zeros
 
         def full(size, dtype):
             raise MemoryError
 
         for call in model, model.predict, lambda rows, parts=parts: fit(parts, 1):
-            program.aligned_zeros = full
+            lowering.aligned_zeros = full
             before = bits(parts)
             try:
                 call(np.zeros((100_000, 3), np.float32))
@@ -131,7 +131,7 @@ def memory_runs_out():
             else:
                 assert call not in (model, model.predict)
             finally:
-                program.aligned_zeros = room
+                lowering.aligned_zeros = room
             if bits(parts) == before:
                 assert np.array_equal(model(X), expected[0])
                 assert np.array_equal(model.predict(X), expected[1])

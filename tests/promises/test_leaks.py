@@ -257,9 +257,9 @@ def test_a_dropped_model_is_freed_at_once(own, done, backend):
             else:
                 pytest.fail("no error")
         tensors = [weakref.ref(tensor) for tensor in model.parameters()]
-        arenas = {id(tensor._arena): tensor._arena for tensor in model.parameters()}.values()
+        arenas = {id(tensor._place.arena): tensor._place.arena for tensor in model.parameters()}.values()
         arrays = [weakref.ref(array) for arena in arenas for array in (arena.data, arena.grad)]
-        arrays += [weakref.ref(r.velocity) for r in optimizer.ranges()]
+        arrays += [weakref.ref(r.kept) for r in optimizer.ranges()]
         large = [weakref.ref(arena) for arena in arenas] + [weakref.ref(layer) for layer in model.graphs]
         del arenas
         watched = [weakref.ref(model), weakref.ref(optimizer), *tensors, *arrays, *large]

@@ -78,6 +78,38 @@ def check(kernel: str, result: np.ndarray, exact: Exact) -> None:
     assert fraction(f"{kernel} sentinel", error, sentinel(exact)) <= 1
 
 
+def exact_value(layer: Any, x: np.ndarray) -> tuple[np.ndarray, Any]:
+    """What an activation makes of x, in higher precision, and how many ulp a kernel may be off."""
+    with np.errstate(all="ignore"):
+        return layer._value(x.astype(HIGHER[x.dtype])), layer._ulps
+
+
+def exact_gradient(layer: Any, dy: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, Any]:
+    """What an activation makes of the gradient dy, where its value is y; and the ulp of it that a kernel may be off.
+
+    The slope may be off by so many ulp of 1 where it is smaller, and the product is rounded.
+    """
+    high = HIGHER[y.dtype]
+    with np.errstate(all="ignore"):
+        slope = layer._slope(y.astype(high))
+        value = np.where(slope == 0, 0, dy.astype(high) * slope) if layer._slope_ulps == 0 else dy.astype(high) * slope
+        ulps = np.where(slope != 0, layer._slope_ulps / np.minimum(1, np.abs(np.where(slope == 0, 1, slope))), 0)
+        return value, ulps + (0.5 if layer._slope_ulps else 0)
+
+
+def check_ulps(kernel: str, result: np.ndarray, exact: np.ndarray, ulps: Any) -> None:
+    """AssertionError where a result is more than so many ulp from the exact one, or another infinity or NaN."""
+    with np.errstate(all="ignore"):
+        rounded = exact.astype(result.dtype)
+        finite = np.isfinite(rounded)
+        assert same_bits(np.where(finite, 0, result), np.where(finite, 0, rounded))
+        size = np.spacing(np.abs(np.where(finite, rounded, 1))).astype(exact.dtype)
+        error = np.where(finite, result - exact, 0)
+        # An exact result is what the exact value is rounded to.
+        bound = np.where(np.asarray(ulps) > 0, ulps * size, np.abs(np.where(finite, rounded - exact, 0)))
+        assert fraction(f"{kernel} ulps", error, np.maximum(bound, np.finfo(exact.dtype).tiny)) <= 1
+
+
 def check_twins(kernel: str, result: np.ndarray, twin: np.ndarray, exact: Exact) -> None:
     """AssertionError where two results are further apart than twice the hard bound."""
     difference = result.astype(exact.value.dtype) - twin

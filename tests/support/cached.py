@@ -9,14 +9,15 @@ import fastnp
 
 # Small kernels compile in about a second.
 CALL = """
+from types import SimpleNamespace
 import numpy as np
-from fastnp.kernels.relu import relu_forward, relu_backward
-x = np.linspace(-1, 1, 32, dtype=np.float32).reshape(2, 16)
-y = np.full_like(x, np.nan)
-relu_forward(y, x)
-assert np.array_equal(y, np.maximum(x, 0)), y
-relu_backward(y, x, y)
-assert np.array_equal(y, np.maximum(x, 0)), y
+from fastnp.kernels.alone import Alone
+from fastnp.kernels.compiled import link, run
+kernels = SimpleNamespace(forward=run.forward, parts=link.parts)
+relu = Alone("activations.relu", 2, 16, 16, np.float32)
+relu.x[...] = np.linspace(-1, 1, 32, dtype=np.float32).reshape(2, 16)
+relu.call(kernels, "forward")
+assert np.array_equal(relu.y, np.maximum(relu.x, 0)), relu.y
 """
 
 

@@ -1,83 +1,45 @@
 """One table of cases: the equality tests and the benchmarks take sizes, networks and arguments from here.
 
-`build(kernel, case, dtype, …)` gives a `Call`: arguments for one kernel, each array cut out of a larger
-buffer full of NaN. What the contract in `fastnp.kernels` leaves open is filled with NaN, too: the pads of
-activations, rows past the batch, outputs before they are written. A kernel that reads there returns NaN,
-and `Call.run` finds one that writes there.
+`build(name, case, dtype, …)` gives a `Call` of one part or kernel, its arrays cut out of larger buffers full of NaN.
+What the contract in `fastnp.kernels` leaves open is filled with NaN, too: the pads of activations, rows past the
+batch, outputs before they are written. A kernel that reads there returns NaN, and `Call.run` finds one that writes
+there. Activations, losses and optimizers are those of the public classes.
 """
 
-from typing import Any, NamedTuple
+import inspect
+from functools import partial
+from typing import Any
 
 import numpy as np
+from sizes import PLAIN_NETWORKS, Network
 
-from fastnp import kernels as layout
+import fastnp
 from fastnp.kernels import SCRATCH_ROW_BYTES, padded
+from fastnp.kernels.alone import Alone
+from fastnp.kernels.table import ROW, as_integers, rows
+from fastnp.layers.activations import Activation
 
 DTYPES = (np.float32, np.float64)
 NAN = float("nan")
 
 
-class Case(NamedTuple):
-    """The sizes of a layer."""
-
-    batch: int
-    n_in: int
-    n_out: int
-
-    def __str__(self):
-        return f"{self.batch}x{self.n_in}x{self.n_out}"
+def classes(attribute, base=object):
+    """The public classes that declare an attribute of their own, such as their kind."""
+    public = (getattr(fastnp, name) for name in fastnp.__all__)
+    return [cls for cls in public if inspect.isclass(cls) and issubclass(cls, base) and attribute in vars(cls)]
 
 
-class Network(NamedTuple):
-    """A network: the width of its input, then the width of each Linear or "relu"."""
+ACTIVATIONS = {cls._kind.name.split(".")[1]: cls for cls in classes("_kind", Activation)}
+LOSSES = {cls._kind.name.split(".")[1]: cls for cls in classes("_kind") if cls._kind.name.startswith("losses.")}
 
-    name: str
-    n_in: int
-    layers: tuple[Any, ...]
-    batch: int
-
-    def __str__(self):
-        return f"{self.name}-{self.batch}"
-
-    @property
-    def trains(self):
-        """Whether there is anything to train, and on."""
-        return self.batch > 0 and any(layer != "relu" for layer in self.layers)
-
-
-SIN_LAYERS = (16, "relu", 64, "relu", 16, "relu", 1)
-
-# Widths stand at, below and past the multiples of 8, 16 and 64: one vector, one tile, several panels.
-CASES = [
-    Case(*sizes)
-    for sizes in (
-        (1, 1, 1), (4, 1, 16), (4, 16, 64), (4, 64, 16), (4, 16, 1), (2, 1, 16), (2, 16, 1),  # the sin network
-        (0, 1, 1), (0, 16, 16), (0, 3, 65), (1, 1, 65), (1, 65, 1), (3, 1, 1), (5, 1, 7), (5, 7, 1),
-        (3, 7, 9), (5, 8, 8), (2, 9, 7), (3, 15, 17), (4, 16, 16), (5, 17, 15), (4, 2, 3), (1, 3, 2), (6, 4, 4),
-        (1, 31, 33), (2, 33, 31), (3, 32, 32), (6, 63, 65), (7, 64, 64), (8, 65, 63), (5, 24, 40), (4, 40, 24),
-        (3, 80, 97), (4, 97, 80), (5, 112, 113), (2, 128, 127), (3, 127, 129), (11, 48, 48), (4, 20, 200),
-        (13, 100, 10), (100, 2, 3), (32, 64, 64), (128, 256, 256),
-    )
-]  # fmt: skip
-
-NETWORKS = [
-    Network(*network)
-    for network in (
-        ("sin", 1, SIN_LAYERS, 4),
-        ("sin", 1, SIN_LAYERS, 2),
-        ("sin", 1, SIN_LAYERS, 1),
-        ("sin", 1, SIN_LAYERS, 0),
-        ("one", 1, (1,), 3),
-        ("linear", 17, (9,), 5),
-        ("chain", 4, (9, 33, 2), 5),
-        ("relu-first", 5, ("relu", 7, "relu"), 3),
-        ("relu-twice", 3, (18, "relu", "relu", 5), 6),
-        ("relu-alone", 6, ("relu",), 4),
-        ("relus-alone", 6, ("relu", "relu"), 3),
-        ("relu-last", 8, (16, 65, "relu"), 4),
-        ("mixed", 20, ("relu", 70, 33, "relu", "relu", 1, "relu", 12), 7),
-        ("wide", 40, (130, "relu", 100, "relu", 10), 33),
-        ("one-pad-more", 128, (256, "relu", 127), 5),
+NETWORKS = PLAIN_NETWORKS + [
+    Network(f"{name}-{place}", *network)
+    for name in ACTIVATIONS
+    if name != "relu"  # which the others have
+    for place, network in (
+        ("between", (3, (17, name, 20, name, 2), 5)),
+        ("around", (4, (name, name, 9, name, name, "relu", 6, name), 3)),
+        ("alone", (6, (name,), 4)),
     )
 ]
 
@@ -90,20 +52,29 @@ def _nans(size: int, dtype: np.dtype, seed: int) -> np.ndarray:
 
 
 class Call:
-    """One call of a kernel: `arguments` by name in the order of its signature, in guarded memory.
+    """One call: `arguments` by name, the arrays among them in guarded memory; `run` makes it.
 
-    Arrays start `offset` numbers past a cache line.
+    Memory starts `offset` numbers past a cache line.
     """
 
-    def __init__(self, kernel: str, dtype: Any, offset: int):
-        self.kernel = kernel
+    def __init__(self, name: str, dtype: Any, offset: int):
+        self.name = name
         self.dtype = np.dtype(dtype)
         self.arguments: dict[str, Any] = {}
+        self.make: Any = None  # what makes the call, given the kernels of a backend
         self._offset = offset
         self._buffers: list[tuple[np.ndarray, np.ndarray]] = []  # each with a mask of what may be written
 
     def __getitem__(self, name: str) -> Any:
         return self.arguments[name]
+
+    def flat(self, size: int) -> np.ndarray:
+        """So many numbers: NaN, as are those around them."""
+        guard = padded(256, self.dtype.itemsize)
+        raw = _nans(guard + size + guard + 64, self.dtype, seed=len(self._buffers))
+        start = guard + -raw.ctypes.data // self.dtype.itemsize % (64 // self.dtype.itemsize) + self._offset
+        self._buffers.append((raw, np.zeros(raw.size, bool)))
+        return raw[start : start + size]
 
     def array(self, values: Any, ld: int | None = None, *, pad: float = 0.0, spare: int = 0, written: int = 0):
         """A 2-D array with `values` in its top left corner, `pad` to their right and `spare` rows of NaN below.
@@ -111,36 +82,39 @@ class Call:
         The first `written` rows may be written.
         """
         values = np.asarray(values, self.dtype)
-        rows, n = values.shape
-        ld = n if ld is None else ld
-        guard = padded(4 * ld + 64, self.dtype.itemsize)
-        size = (rows + spare) * ld
-        raw = _nans(guard + size + guard + 64, self.dtype, seed=len(self._buffers))
-        start = guard + -raw.ctypes.data // self.dtype.itemsize % (64 // self.dtype.itemsize) + self._offset
-        may_write = np.zeros(raw.size, bool)
-        may_write[start : start + written * ld] = True
-        self._buffers.append((raw, may_write))
-        array = raw[start : start + size].reshape(rows + spare, ld)
-        np.copyto(array[:rows, :n], values, where=~np.isnan(values))
-        if not np.isnan(pad):
-            array[:rows, n:] = pad
+        ld = values.shape[1] if ld is None else ld
+        array = self.flat((len(values) + spare) * ld).reshape(len(values) + spare, ld)
+        fill(array[: len(values)], values, pad)
+        self.allow(array[:written])
         return array
 
-    def allow(self, array: np.ndarray, offset: int, count: int) -> None:
-        """`count` numbers of a flat array of this call may be written."""
-        raw, may_write = next(pair for pair in self._buffers if pair[0] is array.base)
-        start = (array.ctypes.data - raw.ctypes.data) // self.dtype.itemsize + offset
-        may_write[start : start + count] = True
+    def allow(self, array: np.ndarray) -> None:
+        """These numbers of an array of this call may be written."""
+        raw, may_write = next(pair for pair in self._buffers if np.shares_memory(pair[0], array) or not array.size)
+        start = (array.ctypes.data - raw.ctypes.data) // self.dtype.itemsize
+        may_write[start : start + array.size] = True
 
     def run(self, kernels: Any) -> Any:
-        """Call the kernel; AssertionError where it wrote what it may not. Returns what the kernel returns."""
+        """Make the call; AssertionError where it wrote what it may not. Returns what it returns."""
         before = [raw.copy() for raw, _ in self._buffers]
-        result = getattr(kernels, self.kernel)(*self.arguments.values())
+        result = self.make(kernels)
         for (raw, may_write), old in zip(self._buffers, before, strict=True):
             changed = (raw.view(np.uint8) != old.view(np.uint8)).reshape(raw.size, -1).any(axis=1)
             where = np.flatnonzero(changed & ~may_write)
-            assert not where.size, f"{self.kernel} wrote outside its outputs, at {where[:9]} of {raw.size} numbers"
+            assert not where.size, f"{self.name} wrote outside its outputs, at {where[:9]} of {raw.size} numbers"
         return result
+
+    def prepared(self, kernels: Any) -> Any:
+        """The call as a function without arguments, for timing."""
+        return partial(self.make, kernels)
+
+
+def fill(view: np.ndarray, values: Any, pad: float = NAN) -> None:
+    """Write values that are not NaN into the first columns of a view, and `pad` into the others where it is not NaN."""
+    values = np.asarray(values, view.dtype)
+    np.copyto(view[:, : values.shape[1]], values, where=~np.isnan(values))
+    if not np.isnan(pad):
+        view[:, values.shape[1] :] = pad
 
 
 def normal(rng: np.random.Generator, shape: Any) -> np.ndarray:
@@ -152,70 +126,120 @@ def exact(rng: np.random.Generator, shape: Any) -> np.ndarray:
     return rng.integers(-7, 8, shape).astype(np.float64)
 
 
-# --- one builder for each kernel: fills call.arguments ---
+# --- operations, one part at a time ---
 
 
-def linear_forward(call, case, rng, draw, relu=False):
-    batch, n_in, n_out = case
-    itemsize = call.dtype.itemsize
-    ld_in = n_in if batch % 2 else padded(n_in, itemsize)  # any row length will do
-    ld_out = padded(n_out, itemsize)
-    call.arguments.update(
-        y=call.array(np.full((batch, n_out), NAN), ld_out, pad=NAN, spare=3, written=batch),
-        x=call.array(draw(rng, (batch, n_in)), ld_in, pad=NAN, spare=3),
-        w=call.array(draw(rng, (n_in, n_out)), ld_out),
-        b=call.array(draw(rng, (1, n_out)), ld_out),
-        batch=batch, n_in=n_in, relu=relu,
-    )  # fmt: skip
+def _alone(call, name, case, **settings):
+    """An operation with its buffers in guarded memory; views of them become the arguments."""
+    gap = 64 // call.dtype.itemsize + call._offset
+    op = Alone(name, *case, call.dtype, gap=gap, **settings)
+    op.work, op.params, op.target = (call.flat(array.size) for array in (op.work, op.params, op.target))
+    call.arguments.update({field: op.padded(field) for field in ("x", "y", "dx", "dy")})
+    call.arguments.update(w=op.padded("weights"), b=op.padded("bias"))
+    call.arguments.update(batch=case.batch, n_in=case.n_in, n_out=case.n_out, **settings)
+    call.op = op
+    return op
 
 
-def linear_backward_input(call, case, rng, draw, relu_input=False):
-    batch, n_in, n_out = case
-    itemsize = call.dtype.itemsize
-    ld_in, ld_out = padded(n_in, itemsize), padded(n_out, itemsize)
-    scratch = np.full((ld_out, SCRATCH_ROW_BYTES // itemsize), NAN)
-    call.arguments.update(
-        dx=call.array(np.full((batch, n_in), NAN), ld_in, pad=NAN, spare=3, written=batch),
-        dy=call.array(draw(rng, (batch, n_out)), ld_out, spare=3),
-        w=call.array(draw(rng, (n_in, n_out)), ld_out),
-        scratch=call.array(scratch, written=ld_out),
-        x=call.array(draw(rng, (batch, n_in)), ld_in, pad=NAN, spare=3),
-        batch=batch, n_in=n_in, n_out=n_out, relu_input=relu_input,
-    )  # fmt: skip
+def _run_alone(call, role, rule, kernels):
+    call.op.batch = call["batch"]
+    call.op.call(kernels, role, rule, call.arguments.get("numbers", (0.0,)))
 
 
-def linear_backward_parameters(call, case, rng, draw, add_to=False):
-    batch, n_in, n_out = case
-    itemsize = call.dtype.itemsize
-    ld_in = n_in if batch % 2 else padded(n_in, itemsize)
-    ld_out = padded(n_out, itemsize)
-    dw, db = draw(rng, (n_in, n_out)), draw(rng, (1, n_out))
-    call.arguments.update(
-        dw=call.array(dw if add_to else np.full_like(dw, NAN), ld_out, written=n_in),
-        db=call.array(db if add_to else np.full_like(db, NAN), ld_out, written=1),
-        dy=call.array(draw(rng, (batch, n_out)), ld_out, spare=3),
-        x=call.array(draw(rng, (batch, n_in)), ld_in, pad=NAN, spare=3),
-        batch=batch, n_in=n_in, n_out=n_out, add_to=add_to,
-    )  # fmt: skip
+def _prepared(call, role, rule, kernels):
+    function, arguments = call.op.prepared(kernels, role, rule, call.arguments.get("numbers", (0.0,)))
+    return partial(function, *arguments)
 
 
-def relu_forward(call, case, rng, draw, in_place=False):
-    batch, _, n = case
-    ld = padded(n, call.dtype.itemsize)
-    x = call.array(draw(rng, (batch, n)), ld, pad=NAN, written=batch if in_place else 0)
-    y = x if in_place else call.array(np.full((batch, n), NAN), ld, pad=NAN, written=batch)
-    call.arguments.update(y=y, x=x)
+def _of_operation(call, role, rule=None):
+    call.make = partial(_run_alone, call, role, rule)
+    call.prepared = partial(_prepared, call, role, rule)
 
 
-def relu_backward(call, case, rng, draw, in_place=False):
-    batch, _, n = case
-    ld = padded(n, call.dtype.itemsize)
-    dy = call.array(draw(rng, (batch, n)), ld, written=batch if in_place else 0)
-    dx = dy if in_place else call.array(np.full((batch, n), NAN), ld, pad=NAN, written=batch)
-    call.arguments.update(dx=dx, dy=dy, y=call.array(np.maximum(draw(rng, (batch, n)), 0), ld, pad=NAN))
+def linear_forward(call, case, rng, draw, rectified=False):
+    _alone(call, "linear.linear", case, rectified=rectified)
+    fill(call["x"], draw(rng, (case.batch, case.n_in)))
+    fill(call["w"], draw(rng, (case.n_in, case.n_out)), 0)
+    fill(call["b"], draw(rng, (1, case.n_out)), 0)
+    call.allow(call["y"])
+    _of_operation(call, "forward")
 
 
-def mse(call, case, rng, draw, scale=0.375):
+def linear_input(call, case, rng, draw, masked=False):
+    op = _alone(call, "linear.linear", case, masked=masked)
+    fill(call["dy"], draw(rng, (case.batch, case.n_out)), 0)
+    fill(call["w"], draw(rng, (case.n_in, case.n_out)), 0)
+    fill(call["x"], draw(rng, (case.batch, case.n_in)))
+    numbers = SCRATCH_ROW_BYTES // call.dtype.itemsize
+    call.allow(op.work[op.row["scratch"] : op.row["scratch"] + call["dy"].shape[1] * numbers])
+    call.allow(call["dx"])
+    _of_operation(call, "input")
+
+
+def linear_parameters(call, case, rng, draw, add_to=False):
+    op = _alone(call, "linear.linear", case)
+    call.arguments.update(dw=op.padded("weights_kept")[0], db=op.padded("bias_kept")[0], numbers=(float(add_to),))
+    dw, db = draw(rng, (case.n_in, case.n_out)), draw(rng, (1, case.n_out))
+    fill(call["dw"], dw if add_to else np.full_like(dw, NAN), 0)
+    fill(call["db"], db if add_to else np.full_like(db, NAN), 0)
+    fill(call["dy"], draw(rng, (case.batch, case.n_out)), 0)
+    fill(call["x"], draw(rng, (case.batch, case.n_in)))
+    call.allow(call["dw"])
+    call.allow(call["db"])
+    _of_operation(call, "parameters", "gradients")
+
+
+def linear_momentum(call, case, rng, draw, numbers=(0.01, 0.9, 0.0, 0.0)):
+    """As `linear_parameters`, and the update of w and b by these gradients at once."""
+    op = _alone(call, "linear.linear", case)
+    call.arguments.update(vw=op.padded("weights_kept")[0], vb=op.padded("bias_kept")[0], numbers=numbers)
+    for name, shape in ("w", (case.n_in, case.n_out)), ("b", (1, case.n_out)):
+        for field in name, f"v{name}":
+            fill(call[field], draw(rng, shape), 0)
+            call.allow(call[field])
+    fill(call["dy"], draw(rng, (case.batch, case.n_out)), 0)
+    fill(call["x"], draw(rng, (case.batch, case.n_in)))
+    _of_operation(call, "parameters", "momentum")
+
+
+def activation_forward(call, case, rng, draw, of="relu", in_place=False, setting=0.25):
+    op = _alone(call, f"activations.{of}", case._replace(n_in=case.n_out), setting=setting)
+    fill(call["x"], draw(rng, (case.batch, case.n_out)))
+    if in_place:
+        op.row["y"] = op.row["x"]
+        call.arguments["y"] = call["x"]
+    call.allow(call["y"])
+    _of_operation(call, "forward")
+
+
+def activation_input(call, case, rng, draw, of="relu", in_place=False, setting=0.25):
+    """y is what the activation makes of x."""
+    op = _alone(call, f"activations.{of}", case._replace(n_in=case.n_out), setting=setting)
+    layer = activation(of, setting)
+    with np.errstate(all="ignore"):
+        x = draw(rng, (case.batch, case.n_out)).astype(call.dtype)
+        fill(call["x"], x)
+        fill(call["y"], layer._value(x))
+    fill(call["dy"], draw(rng, (case.batch, case.n_out)), 0)
+    if in_place:
+        op.row["dx"] = op.row["dy"]
+        call.arguments["dx"] = call["dy"]
+    call.allow(call["dx"])
+    _of_operation(call, "input")
+
+
+def activation(name, setting):
+    """The layer of an activation, with that setting where it has one."""
+    layer = ACTIVATIONS[name]()
+    for attribute in layer._settings():
+        setattr(layer, attribute, setting)
+    return layer
+
+
+# --- losses and rules ---
+
+
+def loss(call, case, rng, draw, of="mse", scale=0.375):
     shape = (case.batch, case.n_out)
     call.arguments.update(
         dpred=call.array(np.full(shape, NAN), written=case.batch),
@@ -224,6 +248,11 @@ def mse(call, case, rng, draw, scale=0.375):
         scale=scale,
     )
 
+    def make(kernels):
+        return kernels.loss(kernels.parts[f"losses.{of}.sum", call.dtype.char], *call.arguments.values())
+
+    call.make = make
+
 
 def momentum_update(call, case, rng, draw, learning_rate=0.01, momentum=0.9, weight_decay=0.0, l1=False):
     batch, _, n = case
@@ -231,164 +260,207 @@ def momentum_update(call, case, rng, draw, learning_rate=0.01, momentum=0.9, wei
     call.arguments.update(
         {name: call.array(draw(rng, (batch, n)), ld, written=batch).reshape(-1) for name in "pv"},
         g=call.array(draw(rng, (batch, n)), ld).reshape(-1),
-        learning_rate=learning_rate, momentum=momentum, weight_decay=weight_decay, l1=l1,
-    )  # fmt: skip
+    )
+    numbers = np.array([learning_rate, momentum, weight_decay, l1], call.dtype)
+
+    def make(kernels):
+        p, v, g = (call[name] for name in "pvg")
+        kernels.update(kernels.parts["updates.momentum.flat", call.dtype.char], p, v, v.size, g, numbers)
+
+    call.make = make
 
 
-def _table(network, itemsize, capacity, gap):
+# --- programs ---
+
+
+def is_linear(layer: Any) -> bool:
+    return not isinstance(layer, str)
+
+
+def _table(network, itemsize, capacity, gap, fused=True):
     """The table of a network, with `gap` numbers between all buffers; sizes of the workspace and the arena."""
-    table = np.zeros((len(network.layers), layout.COLUMNS), np.int64)
+    layers = network.layers
+    table = np.zeros(len(layers), ROW)
     widths = [network.n_in]
-    for layer in network.layers:
-        widths.append(widths[-1] if layer == "relu" else layer)
+    for layer in layers:
+        widths.append(layer if is_linear(layer) else widths[-1])
     lds = [padded(n, itemsize) for n in widths]
-    table[:, layout.SCRATCH] = gap
+    table["scratch"] = gap
     work = 2 * gap + max(lds) * (SCRATCH_ROW_BYTES // itemsize)
     arena = gap
-    places = []
-    for i, ld in enumerate(lds):
-        if i and network.layers[i - 1] == "relu":
-            places.append(places[-1])
-        else:
-            places.append((work, work + capacity * ld + gap))
-            work += 2 * (capacity * ld + gap)
-    for i, layer in enumerate(network.layers):
-        (x, dx), (y, dy) = places[i : i + 2]
-        code = layout.RELU if layer == "relu" else layout.LINEAR
-        table[i, : layout.WEIGHT] = code, widths[i], widths[i + 1], lds[i], lds[i + 1], x, y, dx, dy
-        if code == layout.LINEAR:
-            table[i, layout.WEIGHT] = arena
-            arena += widths[i] * lds[i + 1] + gap
-            table[i, layout.BIAS] = arena
-            arena += lds[i + 1] + gap
+    x, dx, work = work, work + capacity * lds[0] + gap, work + 2 * (capacity * lds[0] + gap)
+    for i, layer in enumerate(layers):
+        row, size = table[i], capacity * lds[i + 1] + gap
+        before, behind = layers[i - 1] if i else None, layers[i + 1] if i + 1 < len(layers) else None
+        y, dy = x, dx
+        if is_linear(layer):
+            dy, work = work, work + size
+        if is_linear(layer) or not i or not is_linear(before):
+            y, work = work, work + size
+        for name, value in zip(
+            ("n_in", "n_out", "ld_in", "ld_out"), (*widths[i : i + 2], *lds[i : i + 2]), strict=True
+        ):
+            row[name] = value
+        row["x"], row["y"], row["dx"], row["dy"], row["setting"] = x, y, dx, dy, 0.25
+        if is_linear(layer):
+            row["rectified"], row["masked"] = fused and behind == "relu", fused and before == "relu"
+            row["weights"], arena = arena, arena + widths[i] * lds[i + 1] + gap
+            row["bias"], arena = arena, arena + lds[i + 1] + gap
+        x, dx = y, dy
     return table, work, arena
 
 
-def rows(flat, offset, count, ld):
-    """A view of `count` rows of `ld` numbers in a flat array."""
-    return flat[offset : offset + count * ld].reshape(count, ld)
+def linked(kernels, network, table, char, rule="gradients"):
+    """The table as a kernel takes it, with all that its rows call."""
+    table = table.copy()
+    for i, layer in enumerate(network.layers):
+        name = "linear.linear" if is_linear(layer) else f"activations.{layer}"
+        if not (i and table["rectified"][i - 1]):
+            table["forward"][i] = kernels.parts[f"{name}.forward", char]
+        if not (i + 1 < len(table) and table["masked"][i + 1]):
+            table["input"][i] = kernels.parts[f"{name}.input", char]
+        if is_linear(layer):
+            table["parameters"][i] = kernels.parts[f"{name}.parameters.{rule}", char]
+    return as_integers(table)
 
 
-def parameter_views(flat, op):
+def views(arena, op):
     """Views (n_in, ld), (1, ld) of one Linear's weights and bias in an arena."""
-    return (
-        rows(flat, op[layout.WEIGHT], op[layout.N_IN], op[layout.LD_OUT]),
-        rows(flat, op[layout.BIAS], 1, op[layout.LD_OUT]),
-    )
+    return rows(arena, op["weights"], op["n_in"], op["ld_out"]), rows(arena, op["bias"], 1, op["ld_out"])
 
 
-def _program(call, network, rng, draw, odd=1):
+def buffer(call, op, name, batch=None):
+    """One of the buffers x, y, dx, dy of a row, with its pads."""
+    ld = op["ld_in"] if name in ("x", "dx") else op["ld_out"]
+    return rows(call["work"], op[name], call["batch"] if batch is None else batch, ld)
+
+
+def linears(call):
+    """The rows that have parameters."""
+    return [op for op, layer in zip(call["table"], call.network.layers, strict=True) if is_linear(layer)]
+
+
+def _program(call, network, rng, draw, odd=1, fused=True):
     """Table, a workspace of NaN, and an arena with values in it; buffers start `odd` numbers past their row lengths."""
     itemsize = call.dtype.itemsize
-    table, work_size, arena_size = _table(network, itemsize, network.batch + 2, gap=64 // itemsize + odd)
-    work = call.array(np.full((1, work_size), NAN)).reshape(-1)
-    params = call.array(np.full((1, arena_size), NAN)).reshape(-1)
-    for op in table:
-        if op[layout.OP] == layout.LINEAR:
-            for view in parameter_views(params, op):
-                view[:] = 0
-                view[:, : op[layout.N_OUT]] = draw(rng, (len(view), op[layout.N_OUT]))
-    return table, work, params
+    call.network = network
+    table, work_size, arena_size = _table(network, itemsize, network.batch + 2, 64 // itemsize + odd, fused)
+    call.arguments.update(work=call.flat(work_size), params=call.flat(arena_size), table=table, batch=network.batch)
+    for op in linears(call):
+        for view in views(call["params"], op):
+            fill(view, draw(rng, (len(view), op["n_out"])), 0)
 
 
-def program_forward(call, network, rng, draw):
-    table, work, params = _program(call, network, rng, draw)
-    batch = network.batch
-    first = table[0]
-    rows(work, first[layout.X], batch, first[layout.LD_IN])[:, : network.n_in] = draw(rng, (batch, network.n_in))
-    for op in table:
-        call.allow(work, op[layout.Y], batch * op[layout.LD_OUT])
-    call.arguments.update(work=work, params=params, table=table, batch=batch, first=0, last=len(table))
+def _allow_scratch(call):
+    if linears(call):
+        table = call["table"]
+        start, size = table["scratch"][0], max(table["ld_out"]) * (SCRATCH_ROW_BYTES // call.dtype.itemsize)
+        call.allow(call["work"][start : start + size])
 
 
-def program_backward(call, network, rng, draw, add_to=False):
-    table, work, params = _program(call, network, rng, draw)
-    batch = network.batch
-    grads = call.array(np.full((1, params.size), NAN)).reshape(-1)
-    for i, op in enumerate(table):  # a state such as a forward run leaves behind
-        n_in, n_out, ld_in, ld_out = op[layout.N_IN : layout.LD_OUT + 1]
+def forward(call, network, rng, draw, fused=True):
+    _program(call, network, rng, draw, fused=fused)
+    fill(buffer(call, call["table"][0], "x"), draw(rng, (network.batch, network.n_in)))
+    for op in call["table"]:
+        call.allow(buffer(call, op, "y"))
+
+    def make(kernels):
+        table = linked(kernels, network, call["table"], call.dtype.char)
+        kernels.forward(call["work"], call["params"], table, call["batch"])
+
+    call.make = make
+
+
+def backward(call, network, rng, draw, add_to=False, fused=True):
+    _program(call, network, rng, draw, fused=fused)
+    call.arguments.update(grads=call.flat(call["params"].size), add_to=add_to)
+    for i, (op, layer) in enumerate(zip(call["table"], network.layers, strict=True)):  # a state as forward leaves it
         if not i:
-            rows(work, op[layout.X], batch, ld_in)[:, :n_in] = draw(rng, (batch, n_in))
-        y = rows(work, op[layout.Y], batch, ld_out)[:, :n_out]
-        if op[layout.OP] == layout.RELU:
-            np.maximum(y, 0, out=y)
+            fill(buffer(call, op, "x"), draw(rng, (network.batch, network.n_in)))
+        y = buffer(call, op, "y")
+        if is_linear(layer):
+            fill(y, draw(rng, (network.batch, op["n_out"])))
+            for view in views(call["grads"], op):
+                fill(view, draw(rng, (len(view), op["n_out"])) if add_to else np.full((len(view), op["n_out"]), NAN), 0)
+                call.allow(view)
         else:
-            y[:] = draw(rng, (batch, n_out))
-            for view in parameter_views(grads, op):
-                view[:] = 0
-                view[:, :n_out] = draw(rng, (len(view), n_out)) if add_to else NAN
-                call.allow(grads, (view.ctypes.data - grads.ctypes.data) // grads.itemsize, view.size)
-        call.allow(work, op[layout.DX], batch * ld_in)
-    dy = rows(work, table[-1, layout.DY], batch, table[-1, layout.LD_OUT])
-    dy[:] = 0
-    dy[:, : table[-1, layout.N_OUT]] = draw(rng, (batch, table[-1, layout.N_OUT]))
-    if any(layer != "relu" for layer in network.layers):
-        call.allow(work, table[0, layout.SCRATCH], max(table[:, layout.LD_OUT]) * (SCRATCH_ROW_BYTES // work.itemsize))
-    call.arguments.update(
-        work=work, grads=grads, params=params, table=table, batch=batch, first=0, last=len(table), add_to=add_to
-    )
+            with np.errstate(invalid="ignore"):  # pads are NaN
+                y[:, : op["n_out"]] = activation(layer, 0.25)._value(buffer(call, op, "x")[:, : op["n_out"]])
+        call.allow(buffer(call, op, "dx"))
+    last = call["table"][-1]
+    fill(buffer(call, last, "dy"), draw(rng, (network.batch, last["n_out"])), 0)
+    _allow_scratch(call)
+
+    def make(kernels):
+        table = linked(kernels, network, call["table"], call.dtype.char)
+        numbers = np.array([call["add_to"]], call.dtype)
+        kernels.backward(call["work"], call["params"], call["grads"], numbers, table, call["batch"])
+
+    call.make = make
 
 
-def train_batches(
-    call, network, rng, draw, epochs=2, stride=None, rates=(0.01, 0.9, 0.0), l1=False, mean=True, short=True
-):
+def train(call, network, rng, draw, epochs=2, stride=None, numbers=(0.01, 0.9, 0.0, 0.0), mean=True, short=True):
     """Two batches an epoch, and a shorter third where `short`; every epoch on the same rows where `stride` is 0."""
-    table, work, params = _program(call, network, rng, draw, odd=0)
-    batch, n_out = network.batch, int(table[-1, layout.N_OUT])
+    _program(call, network, rng, draw, odd=0)
+    batch, n_out = network.batch, int(call["table"][-1]["n_out"])
     count = 2 * batch + (batch // 2 if short else 0)
     stride = count if stride is None else stride
-    velocity = call.array(np.full((1, params.size), NAN)).reshape(-1)
-    for op in table:
-        call.allow(work, op[layout.X], batch * op[layout.LD_IN])
-        call.allow(work, op[layout.Y], batch * op[layout.LD_OUT])
-        call.allow(work, op[layout.DX], batch * op[layout.LD_IN])
-        call.allow(work, op[layout.DY], batch * op[layout.LD_OUT])
-        rows(work, op[layout.DY], batch, op[layout.LD_OUT])[:] = 0  # kernels keep the pads zero
-        if op[layout.OP] == layout.LINEAR:
-            for view in parameter_views(params, op):
-                view /= np.sqrt(op[layout.N_IN])  # or the training would diverge
-            for view in parameter_views(velocity, op):
-                view[:] = 0
-                view[:, : op[layout.N_OUT]] = draw(rng, (len(view), op[layout.N_OUT])) / 100
-    call.allow(work, table[0, layout.SCRATCH], max(table[:, layout.LD_OUT]) * (SCRATCH_ROW_BYTES // work.itemsize))
-    call.allow(params, 0, params.size)  # the twin updates whatever is between the parameters, too
-    call.allow(velocity, 0, velocity.size)
     total = count + (epochs - 1) * stride
-    in_place = total if network.layers[0] == "relu" else 0
+    velocity = call.flat(call["params"].size)
+    for op in call["table"]:
+        for name in "y", "dx", "dy":
+            call.allow(buffer(call, op, name))
+        buffer(call, op, "dy")[:] = 0  # kernels keep the pads zero
+    for op in linears(call):
+        for p, v in zip(views(call["params"], op), views(velocity, op), strict=True):
+            p /= np.sqrt(op["n_in"])  # or the training would diverge
+            fill(v, draw(rng, (len(v), op["n_out"])) / 100, 0)
+            call.allow(p)
+            call.allow(v)
+    _allow_scratch(call)
     call.arguments.update(
-        losses=np.arange(1.0, epochs + 1),
-        work=work, params=params, velocity=velocity, table=table,
-        x=call.array(draw(rng, (total, network.n_in)), table[0, layout.LD_IN], pad=NAN, spare=3, written=in_place),
+        losses=np.arange(1.0, epochs + 1), velocity=velocity, numbers=np.array(numbers, call.dtype), mean=mean,
+        x=call.array(draw(rng, (total, network.n_in)), int(call["table"][0]["ld_in"]), pad=NAN, spare=3),
         y=call.array(draw(rng, (total, n_out)), spare=3),
-        batch_size=batch, rows=count, stride=stride, rates=np.array(rates), l1=l1, mean=mean,
+        batch_size=batch, rows=count, stride=stride,
     )  # fmt: skip
 
+    def make(kernels):
+        names = ("losses", "work", "params", "velocity", "numbers", "x", "y")
+        losses, work, params, velocity, numbers, x, y = (call[name] for name in names)
+        job = [kernels.parts["losses.mse.sum", call.dtype.char], *(call[n] for n in ("batch_size", "rows", "stride"))]
+        table = linked(kernels, network, call["table"], call.dtype.char, "momentum")
+        table = table.copy()
+        first = next(i for i, layer in enumerate(network.layers) if is_linear(layer))
+        table.view(ROW)["input"][: first + 1] = 0  # nobody asks for these
+        job = np.array([*job, call["mean"]], np.int64)
+        return kernels.train(losses, job, table, work, params, velocity, numbers, x, y)
 
-BUILDERS = {
-    builder.__name__: builder
-    for builder in (
-        linear_forward,
-        linear_backward_input,
-        linear_backward_parameters,
-        relu_forward,
-        relu_backward,
-        mse,
-        momentum_update,
-        program_forward,
-        program_backward,
-        train_batches,
-    )
+    call.make = make
+
+
+ON_SIZES = {
+    "linear_forward": linear_forward,
+    "linear_input": linear_input,
+    "linear_parameters": linear_parameters,
+    "linear_momentum": linear_momentum,
+    **{f"{name}_forward": partial(activation_forward, of=name) for name in ACTIVATIONS},
+    **{f"{name}_input": partial(activation_input, of=name) for name in ACTIVATIONS},
+    **{name: partial(loss, of=name) for name in LOSSES},
+    "momentum_update": momentum_update,
 }
+ON_NETWORKS = {"forward": forward, "backward": backward, "train": train}
+BUILDERS = ON_SIZES | ON_NETWORKS
 
 
 def build(
-    kernel: str, case: Any, dtype: Any, *, seed: int = 0, draw: Any = normal, offset: int = 1, **options: Any
+    name: str, case: Any, dtype: Any, *, seed: int = 0, draw: Any = normal, offset: int = 1, **options: Any
 ) -> Call:
-    """The arguments of `kernel` for a `Case`, or for a `Network` where it takes a table.
+    """A call of a part for a `Case`, or of a kernel for a `Network`.
 
     `options` are those of its builder. The same seed gives the same numbers. `offset` = 0 aligns all arrays to
     cache lines.
     """
-    call = Call(kernel, dtype, offset)
-    BUILDERS[kernel](call, case, np.random.default_rng(seed), draw, **options)
+    call = Call(name, dtype, offset)
+    BUILDERS[name](call, case, np.random.default_rng(seed), draw, **options)
     return call

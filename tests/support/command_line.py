@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fastnp
-from fastnp.commands import main as cli
+from fastnp.commands.main import main
 
 ROOT = Path(fastnp.__file__).parents[1]
 
@@ -43,7 +43,7 @@ def call(capsys, monkeypatch):
 
     def call(*arguments):
         try:
-            cli.main([str(argument) for argument in arguments])
+            main([str(argument) for argument in arguments])
         except SystemExit as stop:
             status = stop.code
         else:

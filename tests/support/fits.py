@@ -20,9 +20,9 @@ def kernel_calls(monkeypatch):
     """A list that grows by (epochs, rows) with every call of the whole-run kernel."""
     calls, train = [], Program.train
 
-    def counted(self, losses, velocity, x, y, batch_size, rows, *others):
-        calls.append((len(losses), rows))
-        return train(self, losses, velocity, x, y, batch_size, rows, *others)
+    def counted(self, losses, job, *others):
+        calls.append((len(losses), job.rows))
+        return train(self, losses, job, *others)
 
     monkeypatch.setattr(Program, "train", counted)
     return calls

@@ -1,4 +1,4 @@
-"""The compiled kernels, run by the Python interpreter: a stand-in for `fastnp.kernels.simd`.
+"""The compiled kernels, run by the Python interpreter: stand-ins for what only compiled code has.
 
 A pointer is a flat array with an offset and refuses to leave the array; a tile is a small NumPy array.
 Slow, but it shows which line runs, and where a kernel reads or writes outside of its arguments.
@@ -14,8 +14,7 @@ import numpy as np
 
 import fastnp.kernels
 from fastnp.backend import kernels_of
-
-MODULES = ("linear", "relu", "mse", "momentum", "program", "training")
+from fastnp.kernels.table import ROW
 
 
 class OutsideError(IndexError):
@@ -40,7 +39,7 @@ class Tile:
 
 
 def stand_in(vector_bytes, wide):
-    """A module with the names of `fastnp.kernels.simd`, for a CPU with vectors of so many bytes."""
+    """A module with the names of `fastnp.kernels.compiled.simd`, for a CPU with vectors of so many bytes."""
 
     def pointer(array, offset):
         assert array.flags.c_contiguous
@@ -97,6 +96,7 @@ def stand_in(vector_bytes, wide):
     module = ModuleType("simd")
     vars(module).update(
         VECTOR_BYTES=vector_bytes, WIDE=wide, pointer=pointer, at=at, read=read, write=write, zeros=zeros,
+        number_like=lambda p, value: p.flat.dtype.type(value),
         one_row=one_row, width=width, splat=splat, load=load, prefetch=load, store=store,
         outer_fma=outer_fma,
         fma=elementwise(lambda a, b, c: a * b + c), add=elementwise(np.add), subtract=elementwise(np.subtract),
@@ -109,26 +109,42 @@ def stand_in(vector_bytes, wide):
     return module
 
 
+def calls():
+    """A module with the names of `fastnp.kernels.compiled.calling`, in which an address is a place in a list."""
+    functions = [None]
+
+    def row(table, i):
+        return SimpleNamespace(**dict(zip(ROW.names, table.view(ROW).ravel()[int(i)].item(), strict=True)))
+
+    def call(address, arguments):
+        return functions[int(address)](*arguments)
+
+    module = ModuleType("calling")
+    vars(module).update(ROW_TYPE=None, functions=functions, row=row, call=call, call_for_number=call)
+    return module
+
+
 def interpreted_kernels(vector_bytes, wide):
-    """All kernels, as attributes, on the stand-in: the very source files, imported a second time."""
-    folder = Path(fastnp.kernels.__file__).parent
-    name = f"interpreted_{vector_bytes}"
-    spec = importlib.util.spec_from_file_location(
-        name, folder / "__init__.py", submodule_search_locations=[str(folder)]
-    )
-    package = importlib.util.module_from_spec(spec)
-    sys.modules[name] = package
-    spec.loader.exec_module(package)
-    jit = ModuleType("_jit")
+    """All kernels, as attributes, on the stand-ins: the very source files, imported a second time."""
+    root, name = Path(fastnp.kernels.__file__).parent, f"interpreted_{vector_bytes}"
+    for package, folder in (name, root), (f"{name}.compiled", root / "compiled"):
+        spec = importlib.util.spec_from_file_location(
+            package, folder / "__init__.py", submodule_search_locations=[str(folder)]
+        )
+        sys.modules[package] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[package])
+    package = f"{name}.compiled"
+    jit, calling = ModuleType("_jit"), calls()
+
+    def part(function, signature, name):
+        calling.functions.append(function)
+        return len(calling.functions) - 1
+
     jit.kernel = jit.inner = jit.inlined = lambda function: function
-    sys.modules[f"{name}._jit"] = package._jit = jit
-    sys.modules[f"{name}.simd"] = package.simd = stand_in(vector_bytes, wide)
-    modules = [
-        importlib.import_module(f"{name}.{part}")
-        for part in ("linear", "relu", "mse", "momentum", "program", "training")
-    ]
-    kernels = {}
-    for kernel in vars(kernels_of("numpy")):
-        if kernel != "name":
-            kernels[kernel] = next(getattr(module, kernel) for module in modules if hasattr(module, kernel))
-    return SimpleNamespace(**kernels)
+    jit.part = part
+    for module, stand in ("_jit", jit), ("calling", calling), ("simd", stand_in(vector_bytes, wide)):
+        sys.modules[f"{package}.{module}"] = stand
+        setattr(sys.modules[package], module, stand)
+    run, link = (importlib.import_module(f"{package}.{module}") for module in ("run", "link"))
+    kernels = {kernel: getattr(run, kernel) for kernel in vars(kernels_of("numpy")) if kernel not in ("name", "parts")}
+    return SimpleNamespace(**kernels, parts=link.parts)

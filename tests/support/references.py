@@ -12,13 +12,13 @@ def check_pads(view, n):
 def forward_reference(call):
     batch, n_in = call["batch"], call["n_in"]
     reference = bounds.product(call["x"][:batch, :n_in], call["w"], call["b"])
-    return bounds.positive_part(reference) if call["relu"] else reference
+    return bounds.positive_part(reference) if call["rectified"] else reference
 
 
 def input_reference(call):
     batch, n_in, n_out = call["batch"], call["n_in"], call["n_out"]
     reference = bounds.product(call["dy"][:batch, :n_out], call["w"][:, :n_out].T)
-    if not call["relu_input"]:
+    if not call["masked"]:
         return reference
     mask = call["x"][:batch, :n_in] > 0
     return reference._replace(value=reference.value * mask, magnitude=reference.magnitude * mask)

@@ -1,11 +1,11 @@
-"""Half squared error and its gradient."""
+"""Losses: their sum over a batch, in double, and the gradient of it times a scale."""
 
-from ._jit import inlined, kernel
-from .simd import at, fma, load, multiply, pointer, read, splat, store, subtract, total, widen, width, write, zeros
+from ._jit import inlined
+from .simd import at, fma, load, multiply, number_like, read, splat, store, subtract, total, widen, width, write, zeros
 
 
 @inlined
-def row_loss(loss, dpred, pred, target, n, scale):
+def _row_of_squares(loss, dpred, pred, target, n, scale):
     """Write scale·(pred − target) over n numbers and return loss + Σ ½ (pred − target)², summed in double.
 
     Whole vectors are summed lane by lane, then the lanes in order, then the numbers that are left.
@@ -28,16 +28,13 @@ def row_loss(loss, dpred, pred, target, n, scale):
     return loss
 
 
-@kernel
-def mse(dpred, pred, target, scale):
-    """dpred = scale·(pred − target); returns Σ ½ (pred − target)², a double.
+def mse(dpred, pred, ld, target, ld_target, batch, n, scale):
+    """dpred = scale·(pred − target); returns Σ ½ (pred − target)².
 
-    dpred, pred, target (rows, n), unpadded. The difference is rounded to their dtype, the product with
-    `scale` once more; squares and sum are double.
+    The difference is rounded to the dtype of the numbers, the product with `scale` once more.
     """
-    rows, n = pred.shape
-    factor = pred.dtype.type(scale)
+    factor = number_like(pred, scale)
     loss = 0.0
-    for i in range(rows):
-        loss = row_loss(loss, pointer(dpred, i * n), pointer(pred, i * n), pointer(target, i * n), n, factor)
+    for i in range(batch):
+        loss = _row_of_squares(loss, at(dpred, i * ld), at(pred, i * ld), at(target, i * ld_target), n, factor)
     return loss

@@ -3,12 +3,13 @@
 import contextlib
 import os
 import sys
+from functools import partial
 
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, NullCache, _CacheLocator
 from numba.core.sigutils import normalize_signature
 
-from . import _folder
+from .. import _folder
 
 CACHE_FOLDER = _folder.cache_folder()
 
@@ -58,17 +59,24 @@ class _Locator(_CacheLocator):
 class _KernelFiles(CompileResultCacheImpl):
     """The files of one kernel: Numba's own way of finding a place for them needs its source on disk."""
 
-    def __init__(self, function):
+    def __init__(self, function, name):
         self._lineno = function.__code__.co_firstlineno
         self._locator = _Locator()
-        module = function.__module__.removeprefix(f"{__package__}.")
-        self._filename_base = self.get_filename_base(f"{module}.{function.__qualname__}", getattr(sys, "abiflags", ""))
+        name = name.removeprefix(f"{__package__}.")
+        self._filename_base = self.get_filename_base(name, getattr(sys, "abiflags", ""))
 
 
 class KernelCache(FunctionCache):
     """Numba's file cache, for which a damaged file is a file that is not there and a full disk no error."""
 
-    _impl_class = _KernelFiles
+    def __init__(self, function, name):
+        self._called = name
+        self._impl_class = partial(_KernelFiles, name=name)
+        super().__init__(function)
+
+    def _index_key(self, sig, codegen):
+        """What tells one entry of an index from others: Numba's own key of a closure is new in every process."""
+        return sig, codegen.magic_tuple(), self._called
 
     def load_overload(self, sig, target_context):
         try:
@@ -102,6 +110,6 @@ class NoCache(NullCache):
         _announce()
 
 
-def cache_of(function):
-    """The cache of a kernel."""
-    return NoCache() if CACHE_FOLDER is None else KernelCache(function)
+def cache_of(function, name):
+    """The cache of a kernel or part, which has this name among all."""
+    return NoCache() if CACHE_FOLDER is None else KernelCache(function, name)

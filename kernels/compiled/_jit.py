@@ -1,18 +1,19 @@
 """Every compile option, in one place.
 
-`kernel` decorates the functions that Python calls: they are cached on disk. `inner` and `inlined` decorate
-the functions that only kernels call: they become part of their callers and need no file of their own.
+`kernel` decorates the functions that Python calls, `part` compiles those that kernels call by address: both are
+cached on disk. `inner` and `inlined` decorate the functions that these call by name: they become part of their
+callers and need no file of their own.
 """
 
 from functools import partial
 
 import numba
 
+from .._folder import is_ours, source_digest
+from .._shelter import sheltered
 from ._cache import cache_of, cache_root, kept_in
-from ._folder import is_ours, source_digest
-from ._shelter import sheltered
 
-__all__ = ["OPTIONS", "cache_root", "inlined", "inner", "is_ours", "kept_in", "kernel", "source_digest"]
+__all__ = ["OPTIONS", "cache_root", "inlined", "inner", "is_ours", "kept_in", "kernel", "part", "source_digest"]
 
 OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False}
 
@@ -36,7 +37,20 @@ def inlined(function):
 def kernel(function):
     """Compile a function that Python calls, cached on disk where a folder can be written."""
     dispatcher = numba.njit(function, **OPTIONS)
-    dispatcher._cache = cache_of(function)
+    dispatcher._cache = cache_of(function, f"{function.__module__}.{function.__qualname__}")
     for name in "typeof_pyval", "_compile_for_args":  # what a call looks up when it finds nothing compiled
         setattr(dispatcher, name, partial(sheltered, getattr(dispatcher, name)))
     return dispatcher
+
+
+_parts = []  # code lives as long as what it was compiled by
+
+
+def part(function, signature, name):
+    """Compile a function of pointers and numbers for one signature, cached on disk under a name; its address."""
+    dispatcher = numba.njit(function, no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)
+    dispatcher._cache = cache_of(function, name)
+    dispatcher.compile(signature)
+    (compiled,) = dispatcher.overloads.values()
+    _parts.append(dispatcher)
+    return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)

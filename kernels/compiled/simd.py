@@ -158,6 +158,16 @@ def write(typingctx, p, value):
     return types.void(p, p.dtype), codegen
 
 
+@intrinsic
+def number_like(typingctx, p, value):
+    """A double, rounded to the type of the numbers at `p`."""
+
+    def codegen(context, builder, signature, args):
+        return builder.fptrunc(args[1], ir.FloatType()) if p.dtype == types.float32 else args[1]
+
+    return p.dtype(p, types.float64), codegen
+
+
 # --- making, loading, storing ---
 
 

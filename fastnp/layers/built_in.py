@@ -1,0 +1,50 @@
+"""What the library's own layers share: kernels know them, and programs run them."""
+
+import weakref
+from typing import Any, ClassVar
+
+from ..program.op import ForwardState, Kind, Op
+from ..program.program import Program
+from ..tensor import Tensor
+from .layer import Layer
+
+
+class BuiltIn(Layer):
+    """A layer whose class declares, in `_kind`, what it is to the kernels."""
+
+    _kind: ClassVar[Kind]
+
+    _forward_state: ForwardState | None = None
+    _alone: Program | None = None  # the program of this layer by itself
+
+    def _op(self, n_in: int) -> Op:
+        """This layer as an operation of a program, behind something so wide."""
+        raise NotImplementedError
+
+    def _tensors(self) -> tuple[Tensor, ...]:
+        """The parameters that a program finds in its arena."""
+        return ()
+
+    def _widths(self) -> tuple[int, int] | None:
+        """The widths of input and output, or None where the one takes after the other."""
+        return None
+
+    def _what(self) -> tuple[Any, ...]:
+        """What of this layer a program is made for, beside its kind: the dtype, or None for any, and a setting."""
+        return None, 0.0
+
+    def _state_ref(self) -> Any:
+        """A weak reference to where the last forward is remembered."""
+        if self._forward_state is None:
+            self._forward_state = ForwardState()
+        return weakref.ref(self._forward_state)
+
+    def _last_run(self) -> tuple[Program, int]:
+        state = self._forward_state
+        if state is None or state.held_by is None:
+            raise ValueError(f"{self.name}: backward before forward; call the layer, or its model, on an input first")
+        return state.held_by, state.row
+
+    def _has_state(self) -> bool:
+        """Whether a last forward is remembered."""
+        return self._forward_state is not None and self._forward_state.held_by is not None

@@ -1,0 +1,111 @@
+"""What a program is told: of its layers, and of a training."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from ..overrides import definer, is_plain
+from ..tensor import Tensor
+
+
+class Kind(NamedTuple):
+    """What a class of layers, or of losses, is to the kernels.
+
+    `name` is known to both of their wings: a module, a dot and a name in it. Of an operation: whether it has `weights`
+    and bias; whether it is `in_place`, that is elementwise, with a gradient that follows from its output alone; whether
+    it takes the positive part of its input, a `rectifier`, which an operation that `rectifies` does in the same pass.
+    """
+
+    name: str
+    weights: bool = False
+    in_place: bool = False
+    rectifier: bool = False
+    rectifies: bool = False
+
+
+class Rule(NamedTuple):
+    """What a class of optimizers is to the kernels: a rule of `updates`, and the names of what it keeps."""
+
+    name: str
+    kept: tuple[str, ...] = ()
+
+
+def own_of(value: Any, attribute: str, expected: type) -> Any:
+    """The `Kind` or `Rule` of an object that does all that its class declares; None where it does otherwise.
+
+    A class declares it once. A subclass that redefines something of that class runs by itself.
+    """
+    declared = getattr(type(value), attribute, None)
+    if not isinstance(declared, expected):
+        return None
+    base = definer(type(value), attribute)
+    return declared if base is not None and is_plain(value, base) else None
+
+
+def kind_of(value: Any) -> Kind | None:
+    """The kind of a layer or loss, or None where it runs by itself."""
+    kind: Kind | None = own_of(value, "_kind", Kind)
+    return kind
+
+
+class Holder(Protocol):
+    """What holds the forward states of layers: a program."""
+
+    def lose_state(self) -> None:
+        """Another now holds that of one of the layers."""
+
+
+class ForwardState:
+    """Where a layer's last forward is remembered: by a program, in one of its rows; `held_by` is None before it."""
+
+    held_by: Any = None
+    row = 0
+
+    def move(self, holder: Holder, row: int) -> None:
+        """Let `holder` be the one that remembers, from now on."""
+        before = self.held_by
+        if before is not None and before is not holder:
+            before.lose_state()
+        self.held_by, self.row = holder, row
+
+    def forget(self, holder: Holder) -> None:
+        """Where it was `holder` that remembers, nobody does."""
+        if self.held_by is holder:
+            self.held_by = None
+
+
+def move_states(ops: Sequence["Op"], holder: Holder) -> None:
+    """From now on `holder` remembers the last forward of the layers of these operations, and nobody else does."""
+    for row, op in enumerate(ops):
+        state = op.state()
+        if state is not None:
+            state.move(holder, row)
+
+
+def forget_states(ops: Sequence["Op"], holder: Holder) -> None:
+    """Where it was `holder` that remembers the last forward of a layer of these operations, nobody does."""
+    for op in ops:
+        state = op.state()
+        if state is not None:
+            state.forget(holder)
+
+
+class Op(NamedTuple):
+    """One layer as a program sees it."""
+
+    kind: Kind
+    name: str
+    n_in: int
+    n_out: int
+    state: Callable[[], ForwardState | None]  # a weak reference: layers hold their program by way of their state
+    tensors: tuple[Tensor, ...] = ()  # weights and bias
+    setting: float = 0.0
+
+
+class Job(NamedTuple):
+    """What a training run is told of its batches."""
+
+    loss: int  # the number of its part
+    batch_size: int
+    rows: int  # of an epoch
+    stride: int  # from the first row of an epoch to that of the next
+    mean: bool

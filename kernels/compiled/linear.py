@@ -1,0 +1,160 @@
+"""Linear forward and backward on register tiles.
+
+All three products are one loop (`product`) over tiles of four rows by up to `WIDE` vectors:
+
+    forward      y  = x · w + b       starts from b, runs over the inputs
+    input        dx = dy · wᵀ         wᵀ is packed a strip at a time, then as forward, over the outputs
+    parameters   dw = xᵀ · dy         the numbers of x are read down its columns, over the batch
+
+A *panel* is a strip of columns as wide as one tile. The `_panels` functions fill as many panels as there
+is room for, starting at column j, and return the column where they stopped; a tile one vector wide does
+the rest (one of two vectors between them was no faster, and took a second more to compile).
+Up to three rows are left over below the tiles of four. Forward has a tile of one row for them, for the sake
+of single samples; backward takes the tile of four for each, with a distance of 0 between its rows.
+"""
+
+from ..table import Operation
+from ._jit import inlined, inner
+from .simd import (
+    WIDE,
+    add,
+    at,
+    keep_columns,
+    load,
+    one_row,
+    outer_fma,
+    positive_part,
+    store,
+    transpose,
+    where_positive,
+    width,
+    zeros,
+)
+
+
+@inlined
+def product(acc, depth, a, a_row, a_step, b, b_step):
+    """acc[r, c] + Σ_d a[r·a_row + d·a_step] · b[d·b_step + c], d ascending."""
+    for d in range(depth):
+        acc = outer_fma(acc, at(a, d * a_step), a_row, at(b, d * b_step))
+    return acc
+
+
+# --- y = x·w + b ---
+
+
+@inlined
+def _forward_tile(tile, y, ldy, x, ldx, w, b, depth, rectified):
+    acc = product(load(tile, b, 0), depth, x, ldx, 1, w, ldy)
+    if rectified:
+        acc = positive_part(acc)
+    store(acc, y, ldy)
+
+
+@inner
+def _forward_panels(tile, j, y, ldy, x, ldx, w, b, batch, n_in, n_out, rectified):
+    while ldy - j >= width(tile):
+        depth = n_in if j < n_out else 0  # pads alone: nothing to sum
+        for i in range(0, batch - 3, 4):
+            _forward_tile(tile, at(y, i * ldy + j), ldy, at(x, i * ldx), ldx, at(w, j), at(b, j), depth, rectified)
+        for i in range(batch - batch % 4, batch):
+            _forward_tile(
+                one_row(tile), at(y, i * ldy + j), ldy, at(x, i * ldx), ldx, at(w, j), at(b, j), depth, rectified
+            )
+        j += width(tile)
+    return j
+
+
+def forward(op, x, work, params, batch):
+    """y = x·w + b, or its positive part."""
+    y, w, b = at(work, op.y), at(params, op.weights), at(params, op.bias)
+    ldy, ldx, n_in, n_out, rectified = op.ld_out, op.ld_in, op.n_in, op.n_out, op.rectified != 0
+    j = _forward_panels(zeros(y, 4, WIDE), 0, y, ldy, x, ldx, w, b, batch, n_in, n_out, rectified)
+    _forward_panels(zeros(y, 4, 1), j, y, ldy, x, ldx, w, b, batch, n_in, n_out, rectified)
+
+
+# --- dx = dy·wᵀ ---
+
+
+@inner
+def _pack_transposed(scratch, scratch_ld, columns, w, ldw, n_in, n_out):
+    """scratch[n, k] = w[k, n] for k < columns; past the last row of w, its last row again."""
+    vector = zeros(w, 1, 1)
+    for k in range(0, columns, width(vector)):
+        row = min(k, n_in - 1)
+        for n in range(0, n_out, width(vector)):
+            transpose(vector, at(scratch, n * scratch_ld + k), scratch_ld, at(w, row * ldw + n), ldw, n_in - row)
+
+
+@inlined
+def _input_tile(tile, i, x_row, y_row, j, dx, ldx, dy, ldy, wt, x, n_in, depth, masked):
+    """Rows i, i + 1, … of dx from column j on; their distance is given, and 0 for a row left over."""
+    acc = product(tile, depth, at(dy, i * ldy), y_row, 1, wt, width(tile))
+    acc = keep_columns(acc, n_in - j)
+    if masked:
+        acc = where_positive(load(tile, at(x, i * ldx + j), x_row), acc)
+    store(acc, at(dx, i * ldx + j), x_row)
+
+
+@inner
+def _input_panels(tile, j, dx, ldx, dy, ldy, w, scratch, x, batch, n_in, n_out, masked):
+    ld = width(tile)
+    while ldx - j >= ld:
+        depth = n_out if j < n_in else 0
+        _pack_transposed(scratch, ld, ld, at(w, j * ldy), ldy, n_in - j, depth)
+        i = 0
+        while i < batch:
+            four = batch - i >= 4  # else the same row four times
+            _input_tile(tile, i, ldx * four, ldy * four, j, dx, ldx, dy, ldy, scratch, x, n_in, depth, masked)
+            i += 4 if four else 1
+        j += ld
+    return j
+
+
+def input_gradient(op, x, work, params, batch):
+    """dx = dy·wᵀ; where x is the positive part of something, only where it is positive."""
+    dx, dy, w, scratch = at(work, op.dx), at(work, op.dy), at(params, op.weights), at(work, op.scratch)
+    ldx, ldy, n_in, n_out, masked = op.ld_in, op.ld_out, op.n_in, op.n_out, op.masked != 0
+    j = _input_panels(zeros(dx, 4, WIDE), 0, dx, ldx, dy, ldy, w, scratch, x, batch, n_in, n_out, masked)
+    _input_panels(zeros(dx, 4, 1), j, dx, ldx, dy, ldy, w, scratch, x, batch, n_in, n_out, masked)
+
+
+# --- dw = xᵀ·dy, db = Σ dy, and what is done with them ---
+
+
+@inner
+def _parameter_panels(rule, ahead, tile, j, w, b, tw, tb, far, numbers, dy, ldy, x, ldx, batch, n_in, n_out):
+    row = one_row(tile)
+    while j < n_out and ldy - j >= width(tile):
+        total = row
+        for i in range(batch):
+            total = add(total, load(row, at(dy, i * ldy + j), 0))
+        rule(keep_columns(total, n_out - j), at(b, j), at(tb, j), far, 0, numbers)
+        k = 0
+        while k < n_in:
+            four = n_in - k >= 4  # else the same row four times
+            kj = k * ldy + j
+            if batch > 8:  # else the product is over before they arrive
+                ahead(tile, at(w, kj), at(tw, kj), far, ldy * four)
+            acc = keep_columns(product(tile, batch, at(x, k), four, ldx, at(dy, j), ldy), n_out - j)
+            rule(acc, at(w, kj), at(tw, kj), far, ldy * four, numbers)
+            k += 4 if four else 1
+        j += width(tile)
+    return j
+
+
+def parameters(rule, ahead):
+    """The part that makes dw and db, a tile at a time, and does with each what `rule` says (see `updates`)."""
+
+    def part(op, x, work, params, target, far, numbers, batch):
+        dy, w, b = at(work, op.dy), at(params, op.weights), at(params, op.bias)
+        tw, tb = at(target, op.weights), at(target, op.bias)
+        ldx, ldy, n_in, n_out = op.ld_in, op.ld_out, op.n_in, op.n_out
+        wide, narrow = zeros(dy, 4, WIDE), zeros(dy, 4, 1)
+        j = _parameter_panels(rule, ahead, wide, 0, w, b, tw, tb, far, numbers, dy, ldy, x, ldx, batch, n_in, n_out)
+        _parameter_panels(rule, ahead, narrow, j, w, b, tw, tb, far, numbers, dy, ldy, x, ldx, batch, n_in, n_out)
+
+    return part
+
+
+linear = Operation(forward, input_gradient, parameters)

@@ -1,0 +1,36 @@
+"""The fully connected layer."""
+
+import numpy as np
+
+from ..table import Operation
+
+
+def forward(op):
+    """y = x·w + b, or its positive part."""
+    y = np.dot(op.x[:, : op.n_in], op.weights, out=op.y)
+    y += op.bias
+    if op.rectified:
+        np.copyto(y, np.where(y <= 0, 0, y))
+
+
+def input_gradient(op):
+    """dx = dy·wᵀ; where x is the positive part of something, only where it is positive."""
+    op.dx[:, : op.n_in] = np.dot(op.dy[:, : op.n_out], op.weights[:, : op.n_out].T)
+    op.dx[:, op.n_in :] = 0
+    if op.masked:
+        np.copyto(op.dx, np.where(op.x > 0, op.dx, 0))
+
+
+def parameters(rule):
+    """The part that makes dw and db, and does with each what `rule` says (see `updates`)."""
+
+    def part(op):
+        n, dy = op.n_out, op.dy[:, : op.n_out]
+        dw, db = np.dot(op.x[:, : op.n_in].T, dy), np.sum(dy, axis=0, keepdims=True)
+        rule(dw, op.weights[:, :n], op.weights_kept[..., :n], op.numbers)
+        rule(db, op.bias[:, :n], op.bias_kept[..., :n], op.numbers)
+
+    return part
+
+
+linear = Operation(forward, input_gradient, parameters)

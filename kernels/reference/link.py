@@ -1,0 +1,27 @@
+"""From the names of parts to the numbers that stand for them in a table."""
+
+import importlib
+
+from ..table import Parts
+
+_functions = [None]  # by number; 0 is nothing
+
+
+def function_of(number):
+    """What a number stands for."""
+    return _functions[number]
+
+
+def _place(name, char):
+    """Put a part in the list of functions; in this wing, its number is its place there, whatever the dtype."""
+    room, of, role, *rule = name.split(".")
+    found = getattr(importlib.import_module(f".{room}", __package__), of)
+    if role == "parameters":
+        found = found.parameters(getattr(importlib.import_module(".updates", __package__), *rule))
+    elif role not in ("sum", "flat"):
+        found = getattr(found, role)
+    _functions.append(found)
+    return len(_functions) - 1
+
+
+parts = Parts(_place)

@@ -1,0 +1,67 @@
+"""What a part works on, as arrays."""
+
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from ..table import ROW, rows
+
+silent = np.errstate(over="ignore", invalid="ignore")
+
+Row = NamedTuple("Row", [(name, float if ROW[name].kind == "f" else int) for name in ROW.names])
+
+
+def rows_of(table):
+    """The rows of a table, which came as integers."""
+    return [Row(*row) for row in table.view(ROW).ravel().tolist()]
+
+
+class Operands:
+    """The sizes of one row of a table, and views of what its offsets mean, for `batch` rows of each buffer.
+
+    `numbers` are those of a rule; what it keeps of the parameters stands in `target`, one kind behind the other.
+    """
+
+    def __init__(self, row, inputs, work, params, batch, target=None, numbers=None):
+        self.row, self.batch, self.numbers = row, batch, numbers
+        self._inputs, self._work, self._params, self._target = inputs, work, params, target
+        self.n_in, self.n_out, self.setting = row.n_in, row.n_out, row.setting
+        self.rectified, self.masked = row.rectified, row.masked
+
+    @cached_property
+    def x(self):
+        return rows(self._inputs, 0, self.batch, self.row.ld_in)
+
+    @cached_property
+    def y(self):
+        return rows(self._work, self.row.y, self.batch, self.row.ld_out)
+
+    @cached_property
+    def dx(self):
+        return rows(self._work, self.row.dx, self.batch, self.row.ld_in)
+
+    @cached_property
+    def dy(self):
+        return rows(self._work, self.row.dy, self.batch, self.row.ld_out)
+
+    @cached_property
+    def weights(self):
+        return rows(self._params, self.row.weights, self.n_in, self.row.ld_out)
+
+    @cached_property
+    def bias(self):
+        return rows(self._params, self.row.bias, 1, self.row.ld_out)
+
+    @cached_property
+    def weights_kept(self):
+        return self._kept(self.row.weights, self.n_in)
+
+    @cached_property
+    def bias_kept(self):
+        return self._kept(self.row.bias, 1)
+
+    def _kept(self, offset, count):
+        """(kinds, count, ld_out): what is kept of a parameter."""
+        kinds = self._target.reshape(-1, self._params.size)
+        return kinds[:, offset : offset + count * self.row.ld_out].reshape(len(kinds), count, self.row.ld_out)

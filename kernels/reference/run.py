@@ -1,0 +1,53 @@
+"""What Python calls: the same names and signatures as in the compiled wing, where they are described."""
+
+import math
+
+from ..table import BATCH_SIZE, LOSS, MEAN, ROWS, STRIDE, rows
+from . import walk
+from .link import function_of
+from .operands import rows_of, silent
+
+
+@silent
+def forward(work, params, table, batch):
+    (first, *_) = rows_of(table[:1])
+    walk.forward(work[first.x :], work, params, table, batch)
+
+
+@silent
+def backward(work, params, target, numbers, table, batch):
+    (first, *_) = rows_of(table[:1])
+    walk.backward(work[first.x :], work, params, target, numbers, table, batch)
+
+
+@silent
+def loss(part, dpred, pred, target, scale):
+    return function_of(part)(dpred, pred, target, scale)
+
+
+@silent
+def update(part, p, kept, far, g, numbers):
+    kinds = [kept[start : start + p.size] for start in range(0, kept.size, far)] if far else [kept]
+    function_of(part)(g, p, kinds, numbers)
+
+
+@silent
+def train(losses, job, table, work, params, kept, numbers, x, y):
+    (last,) = rows_of(table[-1:])
+    size, count, stride = (int(job[column]) for column in (BATCH_SIZE, ROWS, STRIDE))
+    done = 0
+    for epoch in range(len(losses)):
+        for start in range(epoch * stride, epoch * stride + count, size):
+            batch = min(size, epoch * stride + count - start)
+            inputs = x[start:].reshape(-1)
+            walk.forward(inputs, work, params, table, batch)
+            pred, dpred = (rows(work, at, batch, last.ld_out)[:, : last.n_out] for at in (last.y, last.dy))
+            scale = 1 / pred.size if job[MEAN] else 1.0
+            loss = function_of(int(job[LOSS]))(dpred, pred, y[start : start + batch], scale) * scale
+            if not math.isfinite(loss):
+                losses[epoch] = loss
+                return done
+            losses[epoch] += loss
+            walk.backward(inputs, work, params, kept, numbers, table, batch)
+            done += 1
+    return done

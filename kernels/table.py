@@ -1,0 +1,76 @@
+"""What a program is: a table of rows, one for each operation, over flat arrays."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+# Offsets count numbers, in one of three flat arrays of one dtype: `work` (activations, their gradients, scratch
+# space), `params`, and `target`, which is laid out as params: the gradients, or what an optimizer keeps.
+ROW = np.dtype(
+    [
+        # What to call, each by the number that `link` gives for a part, or 0 for nothing:
+        ("forward", "i8"),  # y
+        ("input", "i8"),  # dx
+        ("parameters", "i8"),  # the gradients of the parameters, and what is done with them
+        # With what:
+        ("n_in", "i8"),  # real width of the input …
+        ("n_out", "i8"),  # … and of the output
+        ("ld_in", "i8"),  # padded row length of the input …
+        ("ld_out", "i8"),  # … and of the output
+        ("x", "i8"),  # offset of the input, in work
+        ("y", "i8"),  # offset of the output; where it is computed in place, that of x
+        ("dx", "i8"),  # offset of the gradient with respect to the input
+        ("dy", "i8"),  # offset of the gradient with respect to the output; may be that of dx
+        ("scratch", "i8"),  # offset of the scratch space, in work
+        ("weights", "i8"),  # offset of the weights, in params
+        ("bias", "i8"),  # offset of the bias, in params
+        ("rectified", "i8"),  # whether the positive part of y is stored
+        ("masked", "i8"),  # whether x is such a part: dx is 0 where x is not positive
+        ("setting", "f8"),  # a number of the operation's own, such as a slope
+    ]
+)
+COLUMNS = ROW.itemsize // 8  # of the table as the 8-byte integers that kernels take it for
+
+# One call of `train`, as integers: its columns.
+LOSS = 0  # the loss, by number
+BATCH_SIZE = 1
+ROWS = 2  # of an epoch
+STRIDE = 3  # from the first row of an epoch to that of the next
+MEAN = 4  # whether the loss is a mean, else a sum
+JOB_COLUMNS = 5
+
+
+class Operation(NamedTuple):
+    """The parts of an operation, in one of the wings."""
+
+    forward: Callable[..., Any]
+    input: Callable[..., Any]
+    parameters: Callable[..., Any] | None = None  # given what is to be done with a gradient, the part
+
+
+class Parts(dict[tuple[str, str], int]):
+    """The number to call each part by, and to write in a table, by its name and the character of its dtype, 'f' or 'd'.
+
+    A name is a module, what is in it, and a role: of an operation 'forward', 'input' or 'parameters', the last followed
+    by a rule of `updates`, as in 'linear.linear.parameters.momentum'; 'sum' of a loss; 'flat' of a rule. A part is made
+    when it is first asked for.
+    """
+
+    def __init__(self, make: Callable[[str, str], int]):
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, key: tuple[str, str]) -> int:
+        number = self[key] = self._make(*key)
+        return number
+
+
+def as_integers(table: np.ndarray) -> np.ndarray:
+    """A table as kernels take it: a view."""
+    return table.view(np.int64).reshape(len(table), COLUMNS)
+
+
+def rows(flat: np.ndarray, offset: int, count: int, ld: int) -> np.ndarray:
+    """`count` rows of `ld` numbers of a flat array, from an offset on: a view."""
+    return flat[offset : offset + count * ld].reshape(count, ld)

@@ -1,0 +1,118 @@
+"""Whole trainings in one call, against their steps one by one."""
+
+import bounds
+import numpy as np
+import pytest
+from cases import NAN, NETWORKS, buffer, build, linears, linked, views
+from references import check_pads
+from sizes import Network
+from twins import backends, dtypes, run_both
+
+trainable = pytest.mark.parametrize("network", [network for network in NETWORKS if network.trains], ids=str)
+TRAININGS = [
+    {},
+    {"stride": 0, "epochs": 3, "numbers": (0.001, 0.5, 0.03, 0), "mean": False},
+    {"numbers": (0.05, 0.9, 0.01, 1), "short": False},
+]
+trainings = pytest.mark.parametrize("options", TRAININGS, ids=["mean", "sum-l2", "mean-l1"])
+
+
+def _step_by_step(call, kernels, steps=None):
+    """What `train` does, one kernel call a phase; at most so many steps."""
+    work, params, velocity, numbers = (call[name] for name in ("work", "params", "velocity", "numbers"))
+    char = call.dtype.char
+    table = linked(kernels, call.network, call["table"], char)
+    mse, momentum = kernels.parts["losses.mse.sum", char], kernels.parts["updates.momentum.flat", char]
+    first, last = call["table"][0], call["table"][-1]
+    grads = np.zeros_like(params)
+    count, size, done = call["rows"], call["batch_size"], 0
+    for epoch in range(len(call["losses"])):
+        for start in range(epoch * call["stride"], epoch * call["stride"] + count, size):
+            if done == steps:
+                return done
+            batch = min(size, epoch * call["stride"] + count - start)
+            buffer(call, first, "x", batch)[:] = call["x"][start : start + batch]
+            kernels.forward(work, params, table, batch)
+            pred = buffer(call, last, "y", batch)[:, : last["n_out"]].copy()
+            dpred = np.empty_like(pred)
+            scale = 1 / pred.size if call["mean"] else 1.0
+            target = call["y"][start : start + batch].copy()
+            call["losses"][epoch] += kernels.loss(mse, dpred, pred, target, scale) * scale
+            dy = buffer(call, last, "dy", batch)
+            dy[:] = 0
+            dy[:, : last["n_out"]] = dpred
+            kernels.backward(work, params, grads, np.zeros(1, call.dtype), table, batch)
+            for op in linears(call):
+                for p, v, g in zip(views(params, op), views(velocity, op), views(grads, op), strict=True):
+                    kernels.update(momentum, p.reshape(-1), v.reshape(-1), 0, g.reshape(-1), numbers)
+            done += 1
+    return done
+
+
+def _parameters(call):
+    """The parameters and velocities, with their pads."""
+    return [view for op in linears(call) for name in ("params", "velocity") for view in views(call[name], op)]
+
+
+def check_all_pads(call):
+    for op in linears(call):
+        for name in "params", "velocity":
+            for view in views(call[name], op):
+                check_pads(view, op["n_out"])
+
+
+@backends
+@dtypes
+@trainable
+@trainings
+def test_train_has_the_bits_of_the_steps_one_by_one(network, dtype, kernels, options):
+    whole, steps = (build("train", network, dtype, **options) for _ in range(2))
+    before = [view.copy() for view in _parameters(whole)]
+    assert whole.run(kernels) == _step_by_step(steps, kernels)
+    assert bounds.same_bits(whole["losses"], steps["losses"])
+    assert np.isfinite(whole["losses"]).all()
+    for mine, theirs in zip(_parameters(whole), _parameters(steps), strict=True):
+        assert bounds.same_bits(mine, theirs)
+        assert np.isfinite(mine).all()
+    assert not all(bounds.same_bits(a, b) for a, b in zip(before, _parameters(whole), strict=True))
+    check_all_pads(whole)
+
+
+@trainable
+@trainings
+def test_train_and_its_twin_stay_together(network, options):
+    """In float64, over a few steps: each is off by some 1e-14 of its numbers."""
+    fast, twin = run_both("train", network, np.float64, **options)
+    np.testing.assert_allclose(fast["losses"], twin["losses"], rtol=1e-9)
+    for a, b in zip(_parameters(fast), _parameters(twin), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9 * max(np.abs(b).max(), 1e-300))
+
+
+@backends
+@dtypes
+@pytest.mark.parametrize("value", [NAN, np.inf, -np.inf])
+def test_train_stops_before_a_loss_that_is_not_finite(dtype, kernels, value):
+    network = NETWORKS[0]
+    whole, steps = (build("train", network, dtype) for _ in range(2))
+    row = whole["rows"] + network.batch  # in the second batch of the second epoch
+    whole["y"][row] = value
+    with np.errstate(all="ignore"):
+        assert whole.run(kernels) == 4
+    assert _step_by_step(steps, kernels, steps=4) == 4
+    assert all(bounds.same_bits(a, b) for a, b in zip(_parameters(whole), _parameters(steps), strict=True))
+    assert whole["losses"][0] == steps["losses"][0]
+    assert np.array_equal(whole["losses"][1], abs(value), equal_nan=True)
+
+
+@backends
+@dtypes
+def test_train_keeps_pads_zero_when_an_input_is_not_finite(dtype, kernels):
+    """Behind weights below 0, a ReLU turns an infinite input into a finite loss; its gradient is NaN."""
+    call = build("train", Network("", 1, (3, "relu", 2), 2), dtype)
+    weights, _ = views(call["params"], linears(call)[0])
+    weights[0, :3] = -1
+    call["x"][0, 0] = np.inf
+    with np.errstate(all="ignore"):
+        assert call.run(kernels) == 1
+    assert np.isnan(weights[0, :3]).all()
+    check_all_pads(call)
