@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..layers.sequential import Sequential
-from ..overrides import is_plain
+from ..layers.layer import Layer
 from ..tensor import Tensor
 
 
@@ -25,6 +24,4 @@ def layers_of(model: Any) -> list[Any]:
 
     A `Sequential` that does otherwise than its layers in a row is a layer itself.
     """
-    if not is_plain(model, Sequential):
-        return [model]
-    return [layer for graph in model.graphs for layer in layers_of(graph)]
+    return model._pieces() if isinstance(model, Layer) else [model]

@@ -89,42 +89,15 @@ def gradient_check(
     double, loss_fn = in_double(model), copy.deepcopy(loss_fn)
     x = real_array(x, "x").astype(np.float64)
     check = _Check(rng, directions, rtol, atol)
-    report = GradientReport()
     # Gradients must hold everywhere; a little to the side, nothing stands exactly on a kink.
     for tensor in double.parameters():
         tensor.data += JITTER * rng.standard_normal(tensor.shape)
-    x = x + JITTER * rng.standard_normal(x.shape)
-    data = x
+    data = x = x + JITTER * rng.standard_normal(x.shape)
+    report = GradientReport()
     for i, layer in enumerate(layers_of(double)):
-        output = layer(data)
-        jittered = data + JITTER * rng.standard_normal(data.shape)
-        weights = rng.standard_normal(output.shape)
-
-        def value(point: np.ndarray, layer: Any = layer, weights: np.ndarray = weights) -> float:
-            return float(np.sum(weights * layer(point)))
-
-        def gradient(point: np.ndarray, layer: Any = layer, weights: np.ndarray = weights) -> np.ndarray:
-            layer(point)
-            return layer.backward(weights)
-
-        report.rows += check.function(f"{i} {layer.name}", value, gradient, jittered, layer.parameters())
+        report.rows += check.layer(f"{i} {layer.name}", layer, data)
         data = layer(data)
-
-    def loss(pred: np.ndarray) -> float:
-        return float(np.sum(loss_fn(pred, target)))
-
-    def loss_gradient(pred: np.ndarray) -> np.ndarray:
-        loss_fn(pred, target)
-        return loss_fn.backward()
-
-    report.rows += check.function("the loss", loss, loss_gradient, double(x), [])
-
-    def whole_gradient(point: np.ndarray) -> np.ndarray:
-        return double.backward(loss_gradient(double(point)))
-
-    report.rows += check.function(
-        "the whole model", lambda point: loss(double(point)), whole_gradient, x, double.parameters()
-    )
+    report.rows += check.loss_and_whole(double, loss_fn, x, target)
     return report
 
 
@@ -133,6 +106,40 @@ class _Check:
 
     def __init__(self, rng: np.random.Generator, directions: int, rtol: float, atol: float):
         self.rng, self.directions, self.rtol, self.atol = rng, directions, rtol, atol
+
+    def layer(self, where: str, layer: Any, x: np.ndarray) -> list[GradientRow]:
+        """The rows of ⟨r, layer(x)⟩ for a random r, a little to the side of x."""
+        output = layer(x)
+        jittered = x + JITTER * self.rng.standard_normal(x.shape)
+        weights = self.rng.standard_normal(output.shape)
+
+        def value(point: np.ndarray) -> float:
+            return float(np.sum(weights * layer(point)))
+
+        def gradient(point: np.ndarray) -> np.ndarray:
+            layer(point)
+            return layer.backward(weights)
+
+        return self.function(where, value, gradient, jittered, layer.parameters())
+
+    def loss_and_whole(self, model: Any, loss_fn: Any, x: np.ndarray, target: Any) -> list[GradientRow]:
+        """The rows of the loss, as a function of the prediction, and of the loss of the model, as one of x."""
+
+        def loss(pred: np.ndarray) -> float:
+            return float(np.sum(loss_fn(pred, target)))
+
+        def loss_gradient(pred: np.ndarray) -> np.ndarray:
+            loss_fn(pred, target)
+            return loss_fn.backward()
+
+        def whole(point: np.ndarray) -> float:
+            return loss(model(point))
+
+        def whole_gradient(point: np.ndarray) -> np.ndarray:
+            return model.backward(loss_gradient(model(point)))
+
+        rows = self.function("the loss", loss, loss_gradient, model(x), [])
+        return rows + self.function("the whole model", whole, whole_gradient, x, model.parameters())
 
     def function(
         self,
