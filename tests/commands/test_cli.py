@@ -15,7 +15,7 @@ from command_line import files as files
 
 import fastnp
 from fastnp import MSE, SGD, ArrayDataset, DataLoader, Linear, get_backend
-from fastnp.commands import main as cli
+from fastnp.commands import sin
 from fastnp.datasets import sin_curve, sin_data
 
 
@@ -49,7 +49,7 @@ def test_a_run_is_the_tutorials_program_by_hand(call):
     np.random.seed(3)
     x, y = sin_data()
     picked = np.random.choice(200, 100)
-    model = cli.sin_network("he", "float32")
+    model = sin.sin_network("he", "float32")
     optimizer, loss_fn = SGD(0.5, parameters=model.parameters(), learning_rate=0.002), MSE()
     loader = DataLoader(ArrayDataset(x[picked], y[picked]), shuffle=True, batch_size=4, drop_last=True)
     for _ in range(4):
@@ -65,13 +65,13 @@ def test_a_run_is_the_tutorials_program_by_hand(call):
 
 
 def test_the_network_is_the_tutorials():
-    model = cli.sin_network("normal", "float64")
+    model = sin.sin_network("normal", "float64")
     linears = model.graphs[::2]
     assert [layer.weights.shape for layer in linears] == [(1, 16), (16, 64), (64, 16), (16, 1)]
     assert all(isinstance(layer, Linear) and layer.weights.dtype == np.float64 for layer in linears)
     assert [str(layer) for layer in model.graphs[1::2]] == ["relu"] * 3
     assert np.std(linears[1].weights.data) == pytest.approx(0.01, rel=0.1)
-    he = cli.sin_network("he", "float32").graphs[2]
+    he = sin.sin_network("he", "float32").graphs[2]
     assert np.std(he.weights.data) == pytest.approx(np.sqrt(2 / 16), rel=0.1)
 
 
@@ -149,7 +149,7 @@ def test_ctrl_c_is_status_130_and_one_line(call, monkeypatch):
     def train(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "fit", train)
+    monkeypatch.setattr(sin, "fit", train)
     assert call("sin") == (130, "", "fastnp: stopped\n")
 
 

@@ -11,7 +11,7 @@ from command_line import call as call
 from command_line import files as files
 from command_line import run
 
-from fastnp.commands import main as cli
+from fastnp.commands import sin, warmup
 
 BAD = [
     ("--x none.npy --y y.npy", "'none.npy' does not exist"),
@@ -49,7 +49,8 @@ def no_training(monkeypatch):
     def train(*arguments, **options):
         raise AssertionError("trained before the error was found")
 
-    monkeypatch.setattr(cli, "fit", train)
+    monkeypatch.setattr(sin, "fit", train)
+    monkeypatch.setattr(warmup, "fit", train)
 
 
 @pytest.mark.parametrize(("arguments", "message"), BAD, ids=[arguments for arguments, _ in BAD])

@@ -2,51 +2,138 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
 from command_line import call as call
 from command_line import files as files
 from command_line import run
+from wings import named, operation_modules
+
+import fastnp
+from fastnp.commands.warmup import part_names
+from fastnp.program.op import Kind, Rule
+
+TRAIN_ALL_CLASSES = """
+import itertools
+import numpy as np
+import fastnp as nn
+
+public = [value for value in map(vars(nn).get, nn.__all__) if isinstance(value, type)]
+layers = [cls for cls in public if "_kind" in vars(cls) and issubclass(cls, nn.Layer)]
+losses = [cls for cls in public if "_kind" in vars(cls) and cls not in layers]
+optimizers = [cls for cls in public if "_rule" in vars(cls)]
+for dtype, layer, loss, optimizer in itertools.product(("float32", "float64"), layers, losses, optimizers):
+    make = lambda: layer(3, 3, dtype=dtype) if layer._kind.weights else layer()
+    x, y = np.ones((4, 3), dtype), np.ones((4, 3), dtype)
+    model = nn.Sequential(make(), nn.Linear(3, 3, dtype=dtype), make())
+    loss, optimizer = loss(), optimizer(parameters=model.parameters())
+    loader = nn.DataLoader(nn.ArrayDataset(x, y), batch_size=2)
+    nn.fit(model, loss, optimizer, loader, 2)
+    nn.fit(model, loss, optimizer, list(loader), 2)
+    model.predict(x)
+    alone = make()
+    alone(x), alone.backward(y), alone.predict(x)
+print(*(cls.__name__ for cls in layers + losses + optimizers))
+"""
 
 
-def test_warmup_compiles_everything_and_clears_only_old_caches(tmp_path):
-    old = tmp_path / "fastnp-0123456789abcdef"
-    kept = [tmp_path / name for name in ("fastnp-0123456789abcde", "fastnp-notes", "fastnp-0123456789ABCDEF", "other")]
-    for folder in [old, *kept]:
-        folder.mkdir(mode=0o700)
-        (folder / "file").touch()
-    link = tmp_path / "fastnp-fedcba9876543210"
+@pytest.fixture(scope="module")
+def warmed(tmp_path_factory):
+    """A folder with old caches and with what only looks like some, after `warmup --clear`, and what that printed."""
+    folder = tmp_path_factory.mktemp("caches")
+    old = folder / "fastnp-0123456789abcdef"
+    kept = [folder / name for name in ("fastnp-0123456789abcde", "fastnp-notes", "fastnp-0123456789ABCDEF", "other")]
+    for cache in [old, *kept]:
+        cache.mkdir(mode=0o700)
+        (cache / "file").touch()
+    link = folder / "fastnp-fedcba9876543210"
     link.symlink_to(kept[-1])
-    environment = {"NUMBA_CACHE_DIR": str(tmp_path)}
-
+    environment = {"NUMBA_CACHE_DIR": str(folder)}
     status, out, err = run("warmup", "--clear", **environment)
     assert (status, err) == (0, "")
-    removed, ready = out.splitlines()
-    assert removed == f"removed {old}"
-    cache = Path(re.fullmatch(r"ready after \d+\.\d s, kept in (.+)", ready)[1])
-    assert cache.parent == tmp_path and re.fullmatch("fastnp-[0-9a-f]{16}", cache.name)
-    assert list(cache.rglob("*.nbc"))
-    assert not old.exists()
-    assert link.is_symlink() and all((folder / "file").exists() for folder in kept)
+    return SimpleNamespace(folder=folder, old=old, kept=kept, link=link, environment=environment, out=out)
 
-    for dtype in "float32", "float64":
-        _, out, err = run(
-            "sin",
-            "--epochs",
-            30,
-            "--init",
-            "he",
-            "--dtype",
-            dtype,
-            FASTNP_QUIET="",
-            FASTNP_BACKEND="numba",
-            **environment,
-        )
-        assert err == "", "something was still compiled"
-        assert f"numba, {dtype}" in out
+
+def test_warmup_clears_only_old_caches(warmed):
+    removed, ready = warmed.out.splitlines()
+    assert removed == f"removed {warmed.old}"
+    cache = Path(re.fullmatch(r"ready after \d+\.\d s, kept in (.+)", ready)[1])
+    assert cache.parent == warmed.folder and re.fullmatch("fastnp-[0-9a-f]{16}", cache.name)
+    assert list(cache.rglob("*.nbc"))
+    assert not warmed.old.exists()
+    assert warmed.link.is_symlink() and all((folder / "file").exists() for folder in warmed.kept)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_after_warmup_the_command_compiles_nothing(warmed, dtype):
+    arguments = "sin", "--epochs", 30, "--init", "he", "--dtype", dtype
+    _, out, err = run(*arguments, FASTNP_QUIET="", FASTNP_BACKEND="numba", **warmed.environment)
+    assert err == "", "something was still compiled"
+    assert f"numba, {dtype}" in out
+
+
+def test_after_warmup_no_class_compiles_anything(warmed):
+    environment = {"FASTNP_QUIET": "", "FASTNP_BACKEND": "numba", **warmed.environment}
+    status, out, err = run("--version", code=TRAIN_ALL_CLASSES, **environment)
+    assert (status, err) == (0, ""), "something was still compiled"
+    assert {"Linear", "ReLU", "MSE", "SGD"} <= set(out.splitlines()[0].split())
+
+
+# --- which parts there are ---
+
+
+def test_the_parts_are_those_of_the_kernels():
+    modules = operation_modules("compiled")
+    rules = named(modules.pop("updates"))
+    expected = {f"updates.{rule}.flat" for rule in rules - {"gradients"}}  # which are kept by a program alone
+    for room, module in modules.items():
+        for name in named(module):
+            operation = getattr(module, name)
+            roles = ["sum"] if room == "losses" else ["forward", "input"]
+            if getattr(operation, "parameters", None):
+                roles += [f"parameters.{rule}" for rule in rules]
+            expected |= {f"{room}.{name}.{role}" for role in roles}
+    assert sorted(part_names()) == sorted(expected)
+
+
+def test_every_public_class_that_kernels_know_has_its_parts():
+    for cls in [value for value in map(vars(fastnp).get, fastnp.__all__) if isinstance(value, type)]:
+        kind, rule = getattr(cls, "_kind", None), getattr(cls, "_rule", None)
+        if isinstance(kind, Kind):
+            assert any(name.startswith(f"{kind.name}.") for name in part_names()), cls
+        if isinstance(rule, Rule):
+            assert f"updates.{rule.name}.flat" in part_names(), cls
+
+
+def test_a_new_public_class_is_compiled_too(monkeypatch):
+    before = set(part_names())
+    layer = type("New", (fastnp.Layer,), {"_kind": Kind("new.layer", weights=True)})
+    for name, cls in {
+        "New": layer,
+        "Loss": type("Loss", (), {"_kind": Kind("new.loss")}),
+        "Rules": type("Rules", (), {"_rule": Rule("rule")}),
+        "Own": type("Own", (layer,), {}),  # which declares nothing itself
+    }.items():
+        monkeypatch.setattr(fastnp, name, cls, raising=False)
+        monkeypatch.setattr(fastnp, "__all__", [*fastnp.__all__, name])
+    assert set(part_names()) - before == {
+        "new.layer.forward",
+        "new.layer.input",
+        "new.layer.parameters.gradients",
+        "new.layer.parameters.momentum",
+        "new.layer.parameters.rule",
+        "linear.linear.parameters.rule",
+        "new.loss.sum",
+        "updates.rule.flat",
+    }
+
+
+# --- what may be missing ---
 
 
 def test_warmup_without_a_cache_folder_says_so(call, monkeypatch):
-    from fastnp.kernels import _cache
+    from fastnp.kernels.compiled import _cache
 
     monkeypatch.setattr(_cache, "CACHE_FOLDER", None)
     status, out, _ = call("warmup", "--clear")
