@@ -5,7 +5,7 @@ It compiles the kernels, too. The bounds here are loose; `tests/kernels/test_ker
 
 import numpy as np
 
-from fastnp.backend import BACKENDS, kernels_of, use_backend
+from fastnp.backend import BACKENDS, use_backend
 
 FRACTION = 2 / 3  # of the digits must be equal
 
@@ -23,23 +23,6 @@ def assert_close(what, fast, twin, dtype="float32"):
     apart = np.abs(fast - twin)[given].max()
     if not apart <= bound:  # NaN is apart, too
         raise AssertionError(f"{what}: kernel and twin are {apart:.3g} apart, more than {bound:.3g}; not timed")
-
-
-def agreed_call(kernel, case, dtype, backend):
-    """A `Call` for timing, on aligned arrays, after kernel and twin have agreed on its like."""
-    from cases import build
-
-    what = f"{kernel}, {case}, {np.dtype(dtype).name}"
-    calls = {name: build(kernel, case, dtype) for name in BACKENDS}
-    results = {name: call.run(kernels_of(name)) for name, call in calls.items()}
-    if results["numpy"] is not None:
-        assert_close(f"{what}, result", *results.values(), dtype)
-    for name, twin in calls["numpy"].arguments.items():
-        if kernel == "train_batches" and name in ("work", "x"):  # left in different states, and read by nobody
-            continue
-        if isinstance(twin, np.ndarray) and twin.dtype.kind == "f":
-            assert_close(f"{what}, {name}", calls["numba"][name], twin, dtype)
-    return build(kernel, case, dtype, offset=0)
 
 
 def assert_same_training(what, job, epochs=2):

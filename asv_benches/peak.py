@@ -4,8 +4,10 @@ import time
 
 import numpy as np
 
-from fastnp.kernels._jit import kernel
-from fastnp.kernels.simd import fma, pointer, splat, store, width, zeros
+from asv_benches.layouts import jit, simd
+
+kernel = jit.kernel
+fma, pointer, splat, store, width, zeros = simd.fma, simd.pointer, simd.splat, simd.store, simd.width, simd.zeros
 
 REPEATS = 20_000
 

@@ -1,0 +1,88 @@
+"""Kernels of the commit that is measured, in whichever layout it has them.
+
+Since the kernels stand in two wings, operations are parts, which `cases` of the working tree calls by name. Before
+that each was a kernel of its own, in a module of its own: what these are called with stands here.
+"""
+
+import importlib
+import importlib.util
+import re
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from asv_benches.agreement import assert_close
+from fastnp.backend import BACKENDS, kernels_of
+
+WINGS = importlib.util.find_spec("fastnp.kernels.compiled") is not None
+_KERNELS = "fastnp.kernels.compiled" if WINGS else "fastnp.kernels"
+jit, simd = (importlib.import_module(f"{_KERNELS}.{name}") for name in ("_jit", "simd"))
+
+
+def _declared(room):
+    """The operations or losses of a room that the classes of the working tree declare, whatever the commit has."""
+    found = []
+    for path in sorted((Path(__file__).parents[1] / "fastnp").rglob("*.py")):
+        found += re.findall(rf'_kind = Kind\("{room}\.(\w+)"', path.read_text(encoding="utf-8"))
+    return found
+
+
+ON_SIZES = (
+    "linear_forward", "linear_input", "linear_parameters", "linear_momentum",
+    *(f"{name}_{role}" for name in _declared("activations") for role in ("forward", "input")),
+    *_declared("losses"), "momentum_update",
+)  # fmt: skip
+ON_NETWORKS = ("forward", "backward", "train")
+
+
+def agreed_call(name, case, dtype, backend):
+    """A function without arguments that calls a part or kernel, on aligned arrays, once the twins have agreed on it."""
+    if not WINGS:
+        return _of_old(name, case, np.dtype(dtype), kernels_of(backend))
+    from cases import build
+
+    what = f"{name}, {case}, {np.dtype(dtype).name}"
+    calls = {backend: build(name, case, dtype) for backend in BACKENDS}
+    results = {backend: call.run(kernels_of(backend)) for backend, call in calls.items()}
+    if results["numpy"] is not None:
+        assert_close(f"{what}, result", *results.values(), dtype)
+    for argument, twin in calls["numpy"].arguments.items():
+        if name == "train" and argument == "work":  # left in different states, and read by nobody
+            continue
+        if isinstance(twin, np.ndarray) and twin.dtype.kind == "f":
+            assert_close(f"{what}, {argument}", calls["numba"][argument], twin, dtype)
+    return build(name, case, dtype, offset=0).prepared(kernels_of(backend))
+
+
+def _of_old(name, case, dtype, kernels):
+    """The same on a commit from before the wings; NotImplementedError, which asv skips, where it has no such kernel."""
+    if name in ON_NETWORKS:
+        raise NotImplementedError("the tables of this commit are others")
+    padded = importlib.import_module("fastnp.kernels").padded
+    rng, (batch, n_in, n_out) = np.random.default_rng(0), case
+    ld_in, ld_out = padded(n_in, dtype.itemsize), padded(n_out, dtype.itemsize)
+
+    def rows(count, n, ld):
+        raw = np.zeros(count * ld * dtype.itemsize + 64, np.uint8)
+        start = -raw.ctypes.data % 64
+        array = raw[start : start + count * ld * dtype.itemsize].view(dtype).reshape(count, ld)
+        array[:, :n] = rng.standard_normal((count, n))
+        return array
+
+    x, dx = rows(batch, n_in, ld_in), rows(batch, n_in, ld_in)
+    y, dy, w, b = (rows(count, n_out, ld_out) for count in (batch, batch, n_in, 1))
+    scratch = np.zeros((ld_out, 256 // dtype.itemsize), dtype)
+    old = {
+        "linear_forward": ("linear_forward", y, x, w, b, batch, n_in, False),
+        "linear_input": ("linear_backward_input", dx, dy, w, scratch, x, batch, n_in, n_out, False),
+        "linear_parameters": ("linear_backward_parameters", w.copy(), b.copy(), dy, x, batch, n_in, n_out, False),
+        "relu_forward": ("relu_forward", y, dy),
+        "relu_input": ("relu_backward", y, dy, np.maximum(y, 0)),
+        "mse": ("mse", *(np.ascontiguousarray(a[:, :n_out]) for a in (y, dy, y + 1)), 0.375),
+        "momentum_update": ("momentum_update", y.reshape(-1), dy.reshape(-1), dy.reshape(-1), 0.01, 0.9, 0.0, False),
+    }
+    if name not in old:
+        raise NotImplementedError(f"{name} is no kernel of this commit")
+    kernel, *arguments = old[name]
+    return partial(getattr(kernels, kernel), *arguments)
