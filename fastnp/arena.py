@@ -1,8 +1,8 @@
 """Arenas: flat arrays in which tensors lie side by side, so that kernels find them by one address."""
 
-import math
 import weakref
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,23 +13,25 @@ from .overrides import count_change, put
 
 
 class Layout(NamedTuple):
-    """How a tensor of some shape lies in memory: rows of `n` numbers, `ld` apart; `size` numbers in all, with pads."""
+    """How a tensor of some shape lies in memory: in rows of a padded length; `size` numbers in all, with pads."""
 
     shape: tuple[int, ...]
-    n: int
-    ld: int
+    dtype: np.dtype
+    strides: tuple[int, ...]
     size: int
 
-    def view(self, flat: np.ndarray) -> np.ndarray:
-        """The tensor without its pads, in a flat array that starts with it."""
-        view = flat[: self.size].reshape(*self.shape[:-1], self.ld)[..., : self.n]
-        return view if self.shape else view[0, ...]
+    def view(self, flat: np.ndarray, offset: int = 0) -> np.ndarray:
+        """The tensor without its pads, which starts at an offset of a flat array."""
+        return np.ndarray(self.shape, self.dtype, flat, offset * self.dtype.itemsize, self.strides)
 
 
+@lru_cache(4096)
 def layout_of(shape: tuple[int, ...], dtype: np.dtype) -> Layout:
-    n = shape[-1] if shape else 1
-    ld = padded(n, dtype.itemsize)
-    return Layout(shape, n, ld, math.prod(shape[:-1]) * ld)
+    size, strides = 1, []
+    for axis, n in enumerate(reversed(shape or (1,))):
+        strides.append(size * dtype.itemsize)
+        size *= n if axis else padded(n, dtype.itemsize)
+    return Layout(shape, dtype, tuple(strides[::-1]) if shape else (), size)
 
 
 class Place(NamedTuple):
@@ -53,10 +55,14 @@ class Arena:
     """
 
     def __init__(self, tensors: list[Any], dtype: np.dtype, room: int = 0):
-        size = sum(tensor._layout.size for tensor in tensors)
-        self._storage = aligned_zeros(max(size, room), dtype), aligned_zeros(max(size, room), dtype)
+        size = 0
+        for tensor in tensors:
+            size += tensor._layout.size
+        room = max(size, room)
+        both = aligned_zeros(2 * room, dtype)
+        self._storage = both[:room], both[room:]
         self._start(size)
-        self._tensors = [weakref.ref(tensor) for tensor in tensors]
+        self._tensors = list(map(weakref.ref, tensors))
         offset = 0
         for tensor in tensors:
             _move(tensor, self, offset)
@@ -79,7 +85,7 @@ class Arena:
 
     def tensors(self) -> list[Any]:
         """The tensors that are here now."""
-        return [tensor for ref in self._tensors if (tensor := ref()) is not None and tensor._place.arena is self]
+        return [tensor for ref in self._tensors if (tensor := ref()) is not None and tensor._placed.arena is self]
 
     def joined_by(self, tensors: list[Any]) -> None:
         """An arena in the same storage, with these tensors behind those that are here and stay where they are."""
@@ -92,7 +98,7 @@ class Arena:
         here = self.tensors()
         self.die()  # first, for Ctrl-C may come at any line
         for tensor in here:
-            put(tensor, _place=tensor._place._replace(arena=arena))
+            put(tensor, _placed=tensor._placed._replace(arena=arena))
         for tensor in tensors:
             _move(tensor, arena, offset)
             offset += tensor._layout.size
@@ -121,14 +127,18 @@ class Arena:
 
 
 def _move(tensor: Any, arena: Arena, offset: int) -> None:
-    """Give a tensor a place in an arena; it takes the numbers of its old place along, where it had one."""
-    view, old = tensor._layout.view, tensor._place
-    data, grad = view(arena.data[offset:]), view(arena.grad[offset:])
+    """Give a tensor a place in an arena; it takes its numbers along."""
+    view, old = tensor._layout.view, tensor._placed
+    data, grad = view(arena.data, offset), view(arena.grad, offset)
     if old is not None:
         old.arena.write_cleared()
         data[...], grad[...] = old.data, old.grad
         old.arena.die()
-    put(tensor, _place=Place(arena, offset, data, grad))
+    elif tensor._start is not None:
+        data[...] = tensor._start
+    put(tensor, _placed=Place(arena, offset, data, grad))
+    if tensor._start is not None:
+        put(tensor, _start=None)
 
 
 def gather(tensors: Iterable[Any], growing: bool = False) -> None:
@@ -136,16 +146,24 @@ def gather(tensors: Iterable[Any], growing: bool = False) -> None:
 
     Where it is `growing`, the arena gets room for as much again, so that few of many additions move anything.
     """
-    arenas = {id(tensor._place.arena): tensor._place.arena for tensor in tensors}
-    if len(arenas) < 2 and not any(arena.dead for arena in arenas.values()):
+    arenas: dict[int, Arena] = {}
+    new = []
+    for tensor in tensors:
+        if tensor._placed is None:
+            new.append(tensor)
+        else:
+            arenas[id(tensor._placed.arena)] = tensor._placed.arena
+    if not new and len(arenas) < 2 and not any(arena.dead for arena in arenas.values()):
+        return
+    if not arenas:
+        Arena(new, new[0].dtype, 2 * sum(tensor._layout.size for tensor in new) if growing else 0)
         return
     first, *others = arenas.values()
-    there, coming = first.tensors(), [tensor for arena in others for tensor in arena.tensors()]
+    there, coming = first.tensors(), [tensor for arena in others for tensor in arena.tensors()] + new
     size = sum(tensor._layout.size for tensor in there)
     gaps = size < first.data.size
     size += sum(tensor._layout.size for tensor in coming)
     if not first.dead and not gaps and size <= first.room:
         first.joined_by(coming)
     else:
-        everyone = there + coming
-        Arena(everyone, first.dtype, 2 * size if growing else 0)
+        Arena(there + coming, first.dtype, 2 * size if growing else 0)

@@ -60,8 +60,8 @@ def check_dtype(dtype: Any) -> np.dtype:
 def aligned_zeros(size: int, dtype: np.dtype, alignment: int = 64) -> np.ndarray:
     """A flat array of zeros that starts on a cache line."""
     raw = np.zeros(size * dtype.itemsize + alignment, np.uint8)
-    start = -raw.ctypes.data % alignment
-    return raw[start : start + size * dtype.itemsize].view(dtype)
+    start = -raw.__array_interface__["data"][0] % alignment
+    return np.ndarray(size, dtype, raw, start)
 
 
 def positions(indices: Any, owner: str) -> np.ndarray:

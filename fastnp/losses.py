@@ -66,7 +66,7 @@ class MSE(Watched):
         scale = 1 / pred.size if self.reduction == "mean" else 1.0
         flat = (gradient, pred, target) if pred.ndim == 2 else [a.reshape(1, -1) for a in (gradient, pred, target)]
         backend = kernels()
-        total = backend.loss(backend.parts[_SUM, gradient.dtype.char], *flat, scale)
+        total = backend.loss(backend.parts[_SUM, dtype.char], *flat, scale)
         self._last[:] = pred, target, gradient
         if self.reduction == "none":
             with np.errstate(over="ignore", invalid="ignore"):  # kernels do not warn either

@@ -103,14 +103,17 @@ class Watched:
             count_change()
 
 
+_set = object.__setattr__
+
+
 def put(watched: Any, **attributes: Any) -> None:
     """Set attributes past all rules.
 
     Where attributes are read often, nothing may ask for `__dict__` or vars(): Python 3.11 then gives the object
     a dictionary, and each access takes five times as long.
     """
-    for name, value in attributes.items():
-        object.__setattr__(watched, name, value)
+    for name in attributes:
+        _set(watched, name, attributes[name])
 
 
 def count_change() -> None:
@@ -168,8 +171,11 @@ def is_plain(value: Any, base: type[T]) -> TypeGuard[T]:
     cls = type(value)
     if cls is not base and not (isinstance(value, base) and _only_adds(cls, base)):
         return False
+    replaced = getattr(value, "_replaced", ())
+    if not replaced:
+        return True
     rules: dict[str, Any] = getattr(base, "_rules", {})
-    return not any(rules.get(name) is METHOD for name in getattr(value, "_replaced", ()))
+    return not any(rules.get(name) is METHOD for name in replaced)
 
 
 def _only_adds(cls: type, base: type) -> bool:

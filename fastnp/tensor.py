@@ -1,6 +1,6 @@
 """Parameters with their gradients."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,6 +17,12 @@ def _read_only(instead: str) -> Callable[[str, str, Any], Any]:
         raise AttributeError(f"{owner}.{name} cannot be assigned; {instead}")
 
     return refuse
+
+
+def _checked_shape(shape: Any) -> tuple[int, ...]:
+    if type(shape) is tuple and all(type(n) is int and n >= 0 for n in shape):  # as nearly always
+        return shape
+    return np.broadcast_shapes(shape)
 
 
 class Tensor(Watched):
@@ -42,17 +48,26 @@ class Tensor(Watched):
     dtype: np.dtype
     shape: tuple[int, ...]
     _layout: Layout
-    _place: Place
+    _placed: Place | None  # where its numbers are: nowhere yet, until somebody asks or `gather` brings it to others
+    _start: np.ndarray | None = None  # its numbers until then, where they are not zeros
     _holders: tuple[Any, ...] = ()  # weak references to the optimizers that were given it
 
     def __init__(self, shape: Any, dtype: Any = np.float32):
-        self._shape_up(np.broadcast_shapes(shape), check_dtype(dtype))
+        self._shape_up(_checked_shape(shape), check_dtype(dtype))
 
-    def _shape_up(self, shape: tuple[int, ...], dtype: np.dtype, placed: bool = True) -> None:
-        """Take this shape and dtype, in storage of its own, zeros; or in none yet."""
-        put(self, shape=shape, dtype=dtype, _layout=layout_of(shape, dtype), _place=None)
-        if placed:
-            Arena([self], dtype)
+    def _shape_up(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        """Take this shape and dtype: zeros."""
+        put(self, shape=shape, dtype=dtype, _layout=layout_of(shape, dtype), _placed=None)
+
+    def _begin(self, value: Any) -> None:
+        """Begin with a copy of this value."""
+        put(self, _start=np.array(self._checked(value, "data"), self.dtype))
+
+    @property
+    def _place(self) -> Place:
+        if self._placed is None:
+            Arena([self], self.dtype)
+        return self._placed  # type: ignore[return-value]  # the arena has set it
 
     def _checked(self, value: Any, name: str) -> np.ndarray:
         array = real_array(value, f"the value assigned to Tensor.{name}")
@@ -113,14 +128,4 @@ class Tensor(Watched):
         self.data, self.grad = data, grad
 
 
-_STORAGE = ("shape", "dtype", "_layout", "_place", "_holders")
-
-
-def tensors_together(shapes: Sequence[tuple[int, ...]], dtype: Any) -> list[Tensor]:
-    """Tensors of these shapes, zeros, side by side from the start."""
-    dtype = check_dtype(dtype)
-    tensors = [Tensor.__new__(Tensor) for _ in shapes]
-    for tensor, shape in zip(tensors, shapes, strict=True):
-        tensor._shape_up(shape, dtype, placed=False)
-    Arena(tensors, dtype)
-    return tensors
+_STORAGE = ("shape", "dtype", "_layout", "_placed", "_start", "_holders")

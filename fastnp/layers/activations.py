@@ -28,6 +28,7 @@ class Activation(BuiltIn):
     _ulps = 0.0
     _slope_ulps = 0.0
     _steepest = 1.0
+    _keeps_zeros = True  # −0 stays −0
 
     _alone_for: tuple[Any, ...] = ()
     _shape: tuple[int, ...] = ()  # of the last output, where the layer ran by itself
@@ -108,6 +109,7 @@ class ReLU(Activation):
     """
 
     _kind = Kind("activations.relu", in_place=True, rectifier=True)
+    _keeps_zeros = False
 
     def __init__(self, name: str = "relu"):
         super().__init__(name)

@@ -11,7 +11,7 @@ from ..overrides import Checks, stands_apart
 from ..program.op import Kind, Op
 from ..program.program import Program
 from ..state import State
-from ..tensor import Tensor, tensors_together
+from ..tensor import Tensor
 from . import prediction
 from .built_in import BuiltIn
 from .prediction import is_predicting
@@ -62,9 +62,10 @@ class Linear(BuiltIn):
                 raise TypeError(
                     f"Linear: {argument} must be an Initializer or a callable of a shape, got {shown(attr)}"
                 )
-        self._weights, self._bias = tensors_together([(n_in, n_out), (1, n_out)], dtype)
-        self.weights.data = weight_attr(self.weights.shape)
-        self.bias.data = bias_attr(self.bias.shape)
+        weights, bias = Tensor((n_in, n_out), dtype), Tensor((1, n_out), dtype)
+        self._weights, self._bias = weights, bias
+        weights._begin(weight_attr(weights.shape))
+        bias._begin(bias_attr(bias.shape))
 
     @property
     def weights(self) -> Tensor:
@@ -110,7 +111,7 @@ class Linear(BuiltIn):
         return self.weights, self.bias
 
     def _widths(self) -> tuple[int, int]:
-        n_in, n_out = self.weights.shape
+        n_in, n_out = self._weights.shape
         return n_in, n_out
 
     def _what(self) -> tuple[Any, ...]:

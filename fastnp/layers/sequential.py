@@ -53,10 +53,12 @@ class Sequential(Layer):
 
     def __init__(self, *layers: Layer):
         super().__init__("sequential")
-        self.graphs = []
-        self._born = now()
         for layer in layers:
-            self._append(layer)
+            check_layer(type(self).__name__, layer)
+        self.graphs = list(layers)
+        check_widths(pieces(layers))
+        born = now()
+        put(self, _born=born, _joined={id(layer): now() for layer in layers}, _newcomers=bool(layers))
         self._gather_all()
 
     def add(self, layer: Layer) -> None:

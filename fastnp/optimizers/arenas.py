@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import overrides
-from ..arena import Arena
+from ..arena import Arena, Layout
 from ..arrays import aligned_zeros, real_array
 from ..backend import kernels
 from ..checks import shown
@@ -27,8 +27,11 @@ class Kept:
 
     def of(self, tensor: Tensor) -> list[np.ndarray]:
         """The arrays that belong to a tensor, one of each kind."""
-        start = tensor._place.offset
-        return [tensor._layout.view(self.flat[at + start :]) for at in range(0, self.flat.size, self.size or 1)]
+        return self.at(tensor._layout, tensor._place.offset)
+
+    def at(self, layout: Layout, offset: int) -> list[np.ndarray]:
+        """The same for a tensor that lies, or lay, at an offset."""
+        return [layout.view(self.flat, at + offset) for at in range(0, self.flat.size, self.size or 1)]
 
 
 class Range:
@@ -79,7 +82,7 @@ class ArenaOptimizer(Optimizer):
 
     # Of this process: where things are, and when that was seen.
     _ranges: Sequence[Range] = ()
-    _kept: Mapping[int, tuple[Tensor, list[np.ndarray]]] = MappingProxyType({})  # by the id of the tensor
+    _kept: Mapping[int, tuple[Tensor, Kept, int]] = MappingProxyType({})  # by the id of a tensor: where, and its offset
     _laid_out: Sequence[Tensor] = ()
     _by_kernel = False
     _as_of = -1
@@ -91,34 +94,33 @@ class ArenaOptimizer(Optimizer):
 
     def __init__(self, parameters: Iterable[Tensor], *settings: Any):
         super().__init__(parameters, *settings)
-        self.ranges()
+        self._lay_out(list(self.parameters))
 
-    def _numbers(self) -> tuple[float, ...]:
-        """The numbers of the rule for the next step."""
+    def _numbers(self, decayed: bool = False) -> tuple[float, ...]:
+        """The numbers of the rule for the next step; where the gradients are `decayed` already, without the decay."""
         raise NotImplementedError
 
     # --- where things are ---
 
-    def _lay_out(self) -> None:
-        """Find the ranges of the parameters anew, taking what is kept along."""
-        parameters = check_parameters(type(self).__name__, "parameters", self.parameters)
-        before = self._kept
+    def _lay_out(self, parameters: list[Tensor]) -> None:
+        """Find the ranges of these parameters anew, taking what is kept along."""
         kept: dict[int, Kept] = {}
         for tensor in parameters:
             arena = tensor._place.arena
             if id(arena) not in kept:
                 kept[id(arena)] = Kept(arena, len(self._rule.kept))
-            if id(tensor) in before:
-                for new, old in zip(kept[id(arena)].of(tensor), before[id(tensor)][1], strict=True):
+            if id(tensor) in self._kept:
+                for new, old in zip(kept[id(arena)].of(tensor), self._kept_of(tensor), strict=True):
                     new[...] = old
         ranges = [Range(tensors, kept[id(tensors[0]._place.arena)]) for tensors in _side_by_side(parameters)]
-        places = {id(tensor): (tensor, kept[id(tensor._place.arena)].of(tensor)) for tensor in parameters}
+        places = {id(t): (t, kept[id(t._place.arena)], t._place.offset) for t in parameters}
         put(self, _laid_out=[])  # Ctrl-C between any two lines: then all of it is laid out once more
         put(self, _kept=places, _ranges=ranges, _linked=(None, ()))
         put(self, _laid_out=parameters)
 
     def _kept_of(self, tensor: Tensor) -> list[np.ndarray]:
-        return self._kept[id(tensor)][1]
+        _, kept, offset = self._kept[id(tensor)]
+        return kept.at(tensor._layout, offset)
 
     def ranges(self) -> Sequence[Range]:
         """Where the parameters are now, with what is kept of them."""
@@ -130,7 +132,7 @@ class ArenaOptimizer(Optimizer):
         """Lay out anew where parameters have come, gone or moved, or where it is no longer known whose methods run."""
         as_of = overrides.changes
         if self.parameters != self._laid_out or any(r.has_changed() for r in self._ranges):
-            self._lay_out()
+            self._lay_out(check_parameters(type(self).__name__, "parameters", self.parameters))
         by_kernel = is_own(self, Optimizer, "get_decay") and all(r.plain for r in self._ranges)
         put(self, _by_kernel=by_kernel, _as_of=seen(self.parameters, as_of))
 
@@ -192,22 +194,18 @@ class ArenaOptimizer(Optimizer):
             p, g = aligned_zeros(layout.size, dtype), aligned_zeros(layout.size, dtype)
             kept = aligned_zeros(layout.size * len(self._rule.kept), dtype)
             data, gradient = layout.view(p), layout.view(g)
-            arrays = [layout.view(kept[at:]) for at in range(0, kept.size, layout.size or 1)]
+            arrays = [layout.view(kept, at) for at in range(0, kept.size, layout.size or 1)]
             data[...], gradient[...] = tensor.data, tensor.grad
             for array, value in zip(arrays, self._kept_of(tensor), strict=True):
                 array[...] = value
             if not own_decay:
                 gradient += self.get_decay(tensor.data)
-            numbers = np.array(self._numbers() if own_decay else self._numbers_without_decay(), dtype)
+            numbers = np.array(self._numbers(decayed=not own_decay), dtype)
             part = kernels().parts[self._flat, dtype.char]
             kernels().update(part, p, kept, layout.size, g, numbers)
             for array, value in zip(self._kept_of(tensor), arrays, strict=True):
                 array[...] = value
             tensor.data = data
-
-    def _numbers_without_decay(self) -> tuple[float, ...]:
-        """As `_numbers`, where the decay is in the gradients already."""
-        raise NotImplementedError
 
     def clear_grad(self) -> None:
         for r in self.ranges():

@@ -55,7 +55,7 @@ class Optimizer(Watched):
         weight_decay: float = 0.0,
         decay_type: str = "l2",
     ):
-        self.parameters = check_parameters(type(self).__name__, "parameters", parameters)
+        self.parameters = parameters  # type: ignore[assignment]  # which the check makes a list
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.decay_type = decay_type

@@ -46,8 +46,6 @@ class SGD(ArenaOptimizer):
         self.momentum = momentum
         super().__init__(parameters, learning_rate, weight_decay, decay_type)
 
-    def _numbers(self) -> tuple[float, ...]:
-        return self.learning_rate, self.momentum, self.weight_decay, self.decay_type == "l1"
-
-    def _numbers_without_decay(self) -> tuple[float, ...]:
-        return self.learning_rate, self.momentum, 0.0, False
+    def _numbers(self, decayed: bool = False) -> tuple[float, ...]:
+        weight_decay = 0.0 if decayed else self.weight_decay
+        return self.learning_rate, self.momentum, weight_decay, self.decay_type == "l1"

@@ -8,7 +8,7 @@ import numpy as np
 from ..arena import Arena
 from ..arrays import aligned_zeros
 from ..kernels import SCRATCH_ROW_BYTES, padded
-from ..kernels.table import ROW, as_integers
+from ..kernels.table import ROW, as_integers, rows
 from .op import Op
 
 
@@ -22,7 +22,7 @@ def lower(ops: Sequence[Op], capacity: int, dtype: np.dtype) -> tuple[np.ndarray
     lds = [padded(n, dtype.itemsize) for n in [ops[0].n_in] + [op.n_out for op in ops]]
     end = max(lds) * (SCRATCH_ROW_BYTES // dtype.itemsize)
     x, dx, end = end, end + capacity * lds[0], end + 2 * capacity * lds[0]
-    rows = []
+    table = []
     for i, (op, ld_in, ld_out) in enumerate(zip(ops, lds, lds[1:], strict=False)):
         kind, size = op.kind, capacity * ld_out
         before, behind = (ops[i - 1].kind if i else None), (ops[i + 1].kind if i + 1 < len(ops) else None)
@@ -35,9 +35,9 @@ def lower(ops: Sequence[Op], capacity: int, dtype: np.dtype) -> tuple[np.ndarray
         rectified = kind.rectifies and behind is not None and behind.rectifier
         masked = kind.rectifies and before is not None and before.rectifier
         sizes = op.n_in, op.n_out, ld_in, ld_out
-        rows.append((0, 0, 0, *sizes, x, y, dx, dy, 0, weights, bias, rectified, masked, op.setting))
+        table.append((0, 0, 0, *sizes, x, y, dx, dy, 0, weights, bias, rectified, masked, op.setting))
         x, dx = y, dy
-    return np.array(rows, ROW), end
+    return np.array(table, ROW), end
 
 
 class Workspace:
@@ -48,12 +48,22 @@ class Workspace:
         self.arena, self.capacity = arena, capacity
         self.rows, size = lower(ops, capacity, dtype)
         self.work = aligned_zeros(size, dtype)
+        first, last = self.rows[0], self.rows[-1]
+        self._x, self._y = (int(first["x"]), int(first["ld_in"])), (int(last["y"]), int(last["ld_out"]))
         self._tables: dict[Any, np.ndarray] = {}
+
+    def x(self, count: int) -> np.ndarray:
+        """The first rows of the program's input, with their pads."""
+        return rows(self.work, self._x[0], count, self._x[1])
+
+    def y(self, count: int) -> np.ndarray:
+        """The first rows of the program's output, with their pads."""
+        return rows(self.work, self._y[0], count, self._y[1])
 
     def follow(self, arena: Arena) -> None:
         """Point the tables at the new places of the tensors."""
-        rows, _ = lower(self._ops, self.capacity, self._dtype)
-        self.arena, self.rows, self._tables = arena, rows, {}
+        table, _ = lower(self._ops, self.capacity, self._dtype)
+        self.arena, self.rows, self._tables = arena, table, {}
 
     def forward(self, kernels: Any) -> np.ndarray:
         """The table of a pass forward."""

@@ -34,10 +34,11 @@ def own_of(value: Any, attribute: str, expected: type) -> Any:
 
     A class declares it once. A subclass that redefines something of that class runs by itself.
     """
-    declared = getattr(type(value), attribute, None)
+    cls = type(value)
+    declared = getattr(cls, attribute, None)
     if not isinstance(declared, expected):
         return None
-    base = definer(type(value), attribute)
+    base = cls if attribute in cls.__dict__ else definer(cls, attribute)
     return declared if base is not None and is_plain(value, base) else None
 
 

@@ -147,10 +147,9 @@ class Program:
         if self.arena.dead:
             self.follow_tensors()
         space, backend, n = self._borrow(len(x)), kernels(), len(x)
-        first, last = space.rows[0], space.rows[-1]
-        rows(space.work, first["x"], n, first["ld_in"])[:, : self.n_in] = x
+        space.x(n)[:, : self.n_in] = x
         backend.forward(space.work, space.arena.data, space.forward(backend), n)
-        result = rows(space.work, last["y"], n, last["ld_out"])[:, : self.n_out].copy()
+        result = space.y(n)[:, : self.n_out].copy()
         self._spare.append(space)
         return result
 

@@ -313,6 +313,65 @@ def multiply(typingctx, a, b):
 
 
 @intrinsic
+def divide(typingctx, a, b):
+    """a / b"""
+    return _elementwise(a, lambda builder, x, y: builder.fdiv(x, y), b)
+
+
+@intrinsic
+def constant(typingctx, like, single, double):
+    """A tile shaped as `like`, every lane `single` where it is float32, `double` where it is float64."""
+
+    def codegen(context, builder, signature, args):
+        value = builder.fptrunc(args[1], ir.FloatType()) if like.dtype == types.float32 else args[2]
+        return _tile(context, builder, like, [_splat(builder, _vector_type(like), value)] * like.count)
+
+    return like(like, types.float64, types.float64), codegen
+
+
+def polynomial(single, double):
+    """An operation c₀ + c₁·x + c₂·x² + … on tiles, by Horner's rule: coefficients for float32 and for float64."""
+
+    @intrinsic
+    def value(typingctx, x):
+        coefficients = single if x.dtype == types.float32 else double
+
+        def operation(builder, vector):
+            terms = [_splat(builder, vector.type, ir.Constant(vector.type.element, c)) for c in rounded(coefficients)]
+            result = terms.pop()
+            while terms:
+                result = _fma(builder, result, vector, terms.pop())
+            return result
+
+        def rounded(numbers):
+            return [float(np.float32(number)) if x.dtype == types.float32 else number for number in numbers]
+
+        return _elementwise(x, operation)
+
+    return value
+
+
+@intrinsic
+def power_of_two(typingctx, n):
+    """2ⁿ for whole numbers n whose powers are normal numbers; anything for NaN."""
+    bits, mantissa = (32, 23) if n.dtype == types.float32 else (64, 52)
+
+    def operation(builder, x):
+        integers = ir.VectorType(ir.IntType(bits), n.lanes)
+
+        def every(number):
+            return ir.Constant(integers, [number] * n.lanes)
+
+        # The lowest bits of n + 1.5·2^mantissa are those of n; shifted, they raise the exponent of 1.
+        shifted = builder.fadd(x, _splat(builder, x.type, ir.Constant(x.type.element, 1.5 * 2.0**mantissa)))
+        exponent = builder.shl(builder.bitcast(shifted, integers), every(mantissa))
+        one = (2 ** (bits - mantissa - 2) - 1) << mantissa
+        return builder.bitcast(builder.add(exponent, every(one)), x.type)
+
+    return _elementwise(n, operation)
+
+
+@intrinsic
 def widen(typingctx, a):
     """The numbers of a float32 tile as a float64 tile of as many lanes; a float64 tile as it is."""
     if a.dtype == types.float64:
@@ -366,6 +425,28 @@ def where_positive(typingctx, a, b):
     def operation(builder, x, y):
         zero = ir.Constant(x.type, None)
         return builder.select(builder.fcmp_ordered(">", x, zero), y, zero)
+
+    return _elementwise(a, operation, b)
+
+
+@intrinsic
+def where_less(typingctx, a, b, x, y):
+    """x where a < b, else y (also where a or b is NaN)."""
+
+    def operation(builder, a, b, x, y):
+        return builder.select(builder.fcmp_ordered("<", a, b), x, y)
+
+    return _elementwise(a, operation, b, x, y)
+
+
+@intrinsic
+def copy_sign(typingctx, a, b):
+    """|a| with the sign of b."""
+
+    def operation(builder, x, y):
+        name = f"llvm.copysign.v{a.lanes}f{a.dtype.bitwidth}"
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(x.type, [x.type] * 2), name)
+        return builder.call(function, [x, y])
 
     return _elementwise(a, operation, b)
 

@@ -3,10 +3,10 @@
 import bounds
 import numpy as np
 import pytest
-from cases import NAN, build, exact
+from cases import ACTIVATIONS, NAN, activation, build, exact
 from references import check_pads
-from sizes import CASES
-from twins import BOOLS, backends, dtypes, run_both, shapes
+from sizes import CASES, Case
+from twins import BOOLS, NUMBA, TWINS, backends, dtypes, run_both, shapes
 
 SPECIAL = (0.0, -0.0, 1.0, -1.0, 1e-45, -1e-45, 5e-324, -5e-324, 1e-38, -1e-38, 3e38, -3e38, np.inf, -np.inf, NAN, -NAN)
 
@@ -14,6 +14,67 @@ SPECIAL = (0.0, -0.0, 1.0, -1.0, 1e-45, -1e-45, 5e-324, -5e-324, 1e-38, -1e-38, 
 def special(rng, shape):
     """Zeros of both signs, subnormal numbers, infinities and NaN, in random places."""
     return rng.choice(SPECIAL, shape)
+
+
+def dense(dtype, count=4096):
+    """Numbers of all exponents and both signs, many around 1, and the special ones."""
+    info, rng = np.finfo(dtype), np.random.default_rng(0)
+    exponents = rng.uniform(info.minexp - info.nmant, info.maxexp, count)
+    with np.errstate(all="ignore"):
+        wide = np.exp2(exponents) * rng.uniform(1, 2, count)
+        around = [rng.uniform(0, top, count) for top in (0.01, 1, 10, 100)]
+        numbers = np.concatenate([wide, *around, [1.0, info.max, info.tiny, info.smallest_subnormal]])
+        return np.concatenate([numbers, -numbers, SPECIAL]).astype(dtype)
+
+
+def columns(numbers):
+    """The numbers as rows of 64, the last filled up with ones."""
+    return np.append(numbers, np.ones(-len(numbers) % 64, numbers.dtype)).reshape(-1, 64)
+
+
+activations = pytest.mark.parametrize("name", ACTIVATIONS)
+
+
+@dtypes
+@activations
+@pytest.mark.parametrize("setting", [0.25, 0.0])
+def test_values(name, dtype, setting):
+    x = columns(dense(dtype))
+    layer = activation(name, setting)
+    value, ulps = bounds.exact_value(layer, x)
+    for kernels in NUMBA, TWINS:
+        call = build(f"{name}_forward", Case(len(x), 64, 64), dtype, setting=setting)
+        call["x"][:, :64] = x
+        with np.errstate(all="ignore"):
+            call.run(kernels)
+        y = call["y"][:, :64]
+        bounds.check_ulps(f"{name} value", y, value, ulps)
+        zeros = x == 0
+        kept = np.signbit(x[zeros]) if layer._keeps_zeros else np.zeros(zeros.sum(), bool)
+        assert not y[zeros].any() and np.array_equal(np.signbit(y[zeros]), kept)
+
+
+@dtypes
+@activations
+@pytest.mark.parametrize("setting", [0.25, 0.0])
+def test_gradients(name, dtype, setting):
+    """dx for the values that the kernel itself gives, which may be off, and for random gradients."""
+    x = columns(dense(dtype))
+    layer, case = activation(name, setting), Case(len(x), 64, 64)
+    forward = build(f"{name}_forward", case, dtype, setting=setting)
+    forward["x"][:, :64] = x
+    with np.errstate(all="ignore"):
+        forward.run(NUMBA)
+    y = forward["y"][:, :64]
+    dy = np.random.default_rng(1).standard_normal(x.shape).astype(dtype)
+    value, bound = bounds.exact_gradient(layer, dy, y)
+    for kernels in NUMBA, TWINS:
+        call = build(f"{name}_input", case, dtype, setting=setting)
+        for field, numbers in ("x", x), ("y", y), ("dy", dy):
+            call[field][:, :64] = numbers
+        with np.errstate(all="ignore"):
+            call.run(kernels)
+        bounds.check_ulps(f"{name} gradient", call["dx"][:, :64], value, bound)
 
 
 draws = pytest.mark.parametrize("draw", [exact, special], ids=lambda draw: draw.__name__)

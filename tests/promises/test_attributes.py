@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from models import Scale
 from own import Descent, Points, Ramp
-from public import public_classes
+from public import activations, public_classes
 
 import fastnp as nn
 
@@ -24,15 +24,27 @@ def world():
     rng = np.random.default_rng(0)
     normal, he, constant = nn.Normal(0.0, 0.5, rng=rng), nn.HeNormal(rng=rng), nn.Constant(0.1)
     linear = nn.Linear(3, 4, weight_attr=normal, bias_attr=constant)
-    relu, scale = nn.ReLU(), Scale()
-    model = nn.Sequential(linear, relu, scale, nn.Linear(4, 2, weight_attr=he))
+    bends, scale = [cls() for cls in activations()], Scale()
+    model = nn.Sequential(linear, *bends, scale, nn.Linear(4, 2, weight_attr=he))
     x, y = rng.normal(size=(11, 3)), rng.normal(size=(11, 2))
     dataset = nn.ArrayDataset(x, y)
     loader = nn.DataLoader(dataset, batch_size=4, reshuffle=True, rng=rng)
     optimizer, loss_fn, history = nn.SGD(parameters=model.parameters(), learning_rate=0.05), nn.MSE(), nn.History()
     loss_fn(model(x), y)
     parts = SimpleNamespace(model=model, loss_fn=loss_fn, optimizer=optimizer, loader=loader, history=history, rng=rng)
-    parts.objects = [normal, he, constant, linear, linear.weights, relu, scale, model, dataset, loader, loader.sampler]
+    parts.objects = [
+        normal,
+        he,
+        constant,
+        linear,
+        linear.weights,
+        *bends,
+        scale,
+        model,
+        dataset,
+        loader,
+        loader.sampler,
+    ]
     parts.objects += [optimizer, Descent(linear.parameters()), loss_fn, history, Points(), Ramp()]
     return parts
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from models import Scale, assert_same_bits
 from own import Descent, Points, Ramp, X, Y
-from public import public_classes
+from public import activations, public_classes
 
 import fastnp as nn
 
@@ -31,7 +31,7 @@ OPTIMIZER = {"step": TRAINING, "clear_grad": TRAINING, "get_decay": TRAINING, "b
 EFFECTS = {
     nn.Layer: LAYER,
     nn.Linear: LAYER,
-    nn.ReLU: LAYER,
+    **dict.fromkeys(activations(), LAYER),
     nn.Sequential: LAYER | {"add": NOWHERE, "whole_program": NOWHERE, "warn_of_newcomers": {FIT}},
     nn.MSE: {
         "forward": TRAINING | {VALIDATION},
@@ -153,7 +153,8 @@ def world(cls=None, method=None, way=None):
     initializer = cls if cls is not None and issubclass(cls, nn.Initializer) else nn.Normal
     options = {nn.Constant: (0.1,), nn.Normal: (0.0, 0.5)}.get(initializer, ())
     first = make(nn.Linear, 3, 8, weight_attr=make(initializer, *options))
-    layers = [first, make(nn.ReLU), nn.Linear(8, 2, weight_attr=nn.Normal(0.0, 0.5))]
+    activation = cls if cls in activations() else nn.ReLU
+    layers = [first, make(activation), nn.Linear(8, 2, weight_attr=nn.Normal(0.0, 0.5))]
     if cls is nn.Layer:
         layers.insert(1, make(nn.Layer))
     elif cls is Nested:
@@ -249,7 +250,7 @@ def test_predict_and_validation_compute_what_the_model_does(cls, method, way):
     assert history.validation_loss[-1] == parts.loss_fn(parts.model.predict(X), Y)
 
 
-LAYERS = [case for case in cases() if case.values[0] in (nn.Linear, nn.ReLU, nn.Sequential, Nested)]
+LAYERS = [case for case in cases() if case.values[0] in (nn.Linear, *activations(), nn.Sequential, Nested)]
 
 
 @pytest.mark.parametrize(("cls", "method", "way"), LAYERS)

@@ -84,6 +84,20 @@ def stand_in(vector_bytes, wide):
     def flush(x):
         return np.where(abs(x) < np.finfo(x.dtype).tiny, x.dtype.type(0), x)
 
+    def constant(like, single, double):
+        return splat(like, single if like.values.dtype == np.float32 else double)
+
+    def power_of_two(n):
+        with np.errstate(all="ignore"):
+            return Tile(np.ldexp(n.values.dtype.type(1), n.values.astype(int)), n.cols)
+
+    def polynomial(single, double):
+        def value(x):
+            coefficients = single if x.values.dtype == np.float32 else double
+            return Tile(np.polynomial.Polynomial(np.array(coefficients, x.values.dtype))(x.values), x.cols)
+
+        return value
+
     def keep_columns(a, columns):
         return Tile(np.where(np.arange(width(a)) < columns, a.values, a.values.dtype.type(0)), a.cols)
 
@@ -103,6 +117,8 @@ def stand_in(vector_bytes, wide):
         multiply=elementwise(np.multiply), sign=elementwise(np.sign), flush=elementwise(flush),
         positive_part=elementwise(lambda a: np.where(a <= 0, a.dtype.type(0), a)),
         where_positive=elementwise(lambda a, b: np.where(a > 0, b, b.dtype.type(0))),
+        constant=constant, power_of_two=power_of_two, polynomial=polynomial, divide=elementwise(np.divide),
+        where_less=elementwise(lambda a, b, x, y: np.where(a < b, x, y)), copy_sign=elementwise(np.copysign),
         widen=lambda a: Tile(a.values.astype(np.float64), a.cols), total=lambda a: sum(a.values.ravel().tolist()),
         keep_columns=keep_columns, transpose=transpose,
     )  # fmt: skip

@@ -3,8 +3,14 @@
 import inspect
 
 import fastnp as nn
+from fastnp.layers.activations import Activation
 
 
 def public_classes():
     public = [getattr(nn, name) for name in nn.__all__]
     return [value for value in public if inspect.isclass(value) and not issubclass(value, Exception)]
+
+
+def activations():
+    """The classes of the library's activations."""
+    return [cls for cls in public_classes() if issubclass(cls, Activation)]

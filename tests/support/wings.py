@@ -7,7 +7,15 @@ from types import FunctionType
 from fastnp.kernels.table import Operation
 
 WINGS = ("compiled", "reference")
-MACHINERY = {"calling", "link", "operands", "run", "simd", "walk"}  # what knows no operation, beside private modules
+MACHINERY = {
+    "calling",
+    "link",
+    "mathematics",
+    "operands",
+    "run",
+    "simd",
+    "walk",
+}  # what knows no operation, beside private modules
 
 
 def is_operation_module(name):
