@@ -16,14 +16,21 @@ if not (Path(__file__).parent / "kernels").exists():
     _spec.loader.exec_module(sys.modules[_spec.name])
 
 from .backend import get_backend, set_backend, use_backend
-from .data import ArrayDataset, BatchSampler, DataLoader, Dataset
+from .data.dataset import ArrayDataset, Dataset
+from .data.loader import DataLoader
+from .data.sampler import BatchSampler
 from .errors import CheckFailed, DivergedError
 from .initializers import Constant, HeNormal, Initializer, Normal
-from .layers import Layer, Linear, ReLU, Sequential
+from .layers.activations import ReLU
+from .layers.layer import Layer
+from .layers.linear import Linear
+from .layers.sequential import Sequential
 from .losses import MSE
-from .optimizers import SGD, Optimizer
+from .optimizers.optimizer import Optimizer
+from .optimizers.sgd import SGD
 from .tensor import Tensor
-from .training import History, fit
+from .training.fit import fit
+from .training.history import History
 from .trust.cross_check import cross_check
 from .trust.gradient_check import gradient_check
 

@@ -9,7 +9,7 @@ import click
 import numpy as np
 
 from .. import HeNormal, Linear, ReLU, Sequential
-from ..trust import cross_check
+from ..trust.cross_check import cross_check
 from ..trust.cross_report import CrossReport
 
 NETWORKS = {"sin network": (1, 16, 64, 16, 1), "odd widths": (17, 33, 65, 3), "wide": (100, 300, 10)}

@@ -1,6 +1,1 @@
 """Optimizers, and what they keep of the parameters."""
-
-from .optimizer import Optimizer
-from .sgd import SGD
-
-__all__ = ["SGD", "Optimizer"]

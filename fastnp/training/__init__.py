@@ -1,6 +1,1 @@
 """Training: `fit`, and what goes with it."""
-
-from .fit import fit
-from .history import History
-
-__all__ = ["History", "fit"]

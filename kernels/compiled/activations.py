@@ -5,7 +5,7 @@ Both are written for tiles; `elementwise` makes parts of them. A new activation 
 
 from ..table import Operation
 from ._jit import inner
-from .simd import at, load, positive_part, store, where_positive, width, zeros
+from .simd import at, keep_columns, load, positive_part, store, where_positive, width, zeros
 
 
 def elementwise(value, gradient):
@@ -18,11 +18,14 @@ def elementwise(value, gradient):
             store(value(load(vector, at(x, i), 0), setting), at(y, i), 0)
 
     def input_gradient(op, x, work, params, batch):
-        dx, dy, y, setting = at(work, op.dx), at(work, op.dy), at(work, op.y), op.setting
+        dx, dy, y, setting, ld, n = at(work, op.dx), at(work, op.dy), at(work, op.y), op.setting, op.ld_out, op.n_out
         vector = zeros(dx, 1, 1)
-        for i in range(0, batch * op.ld_out, width(vector)):
-            z, value_of_z = load(vector, at(x, i), 0), load(vector, at(y, i), 0)
-            store(gradient(load(vector, at(dy, i), 0), z, value_of_z, setting), at(dx, i), 0)
+        for i in range(batch):
+            for j in range(0, ld, width(vector)):
+                k = i * ld + j
+                z, value_of_z = load(vector, at(x, k), 0), load(vector, at(y, k), 0)
+                result = gradient(load(vector, at(dy, k), 0), z, value_of_z, setting)
+                store(keep_columns(result, n - j), at(dx, k), 0)  # pads of x and y may hold anything
 
     return Operation(forward, input_gradient)
 

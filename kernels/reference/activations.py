@@ -12,7 +12,9 @@ def elementwise(value, gradient):
         np.copyto(op.y, value(op.x, op.setting))
 
     def input_gradient(op):
-        np.copyto(op.dx, gradient(op.dy, op.x, op.y, op.setting))
+        dy, x, y = (buffer[:, : op.n_out] for buffer in (op.dy, op.x, op.y))
+        op.dx[:, : op.n_out] = gradient(dy, x, y, op.setting)
+        op.dx[:, op.n_out :] = 0
 
     return Operation(forward, input_gradient)
 

@@ -37,7 +37,8 @@ def _sound(name):
         return right
 
     def called(*values):
-        op = SimpleNamespace(**{"setting": 0.0, "x": None} | dict(zip(names.split(), values, strict=True)))
+        given = dict(zip(names.split(), values, strict=True))
+        op = SimpleNamespace(**({"setting": 0.0, "x": values[0], "n_out": values[0].shape[1]} | given))
         if hasattr(op, "batch"):
             for buffer in {"x", "y", "dx", "dy"} & vars(op).keys():
                 setattr(op, buffer, getattr(op, buffer)[: op.batch])
