@@ -21,7 +21,7 @@ from .data.loader import DataLoader
 from .data.sampler import BatchSampler
 from .errors import CheckFailed, DivergedError
 from .initializers import Constant, HeNormal, Initializer, Normal
-from .layers.activations import ReLU
+from .layers.activations import ReLU, Tanh
 from .layers.layer import Layer
 from .layers.linear import Linear
 from .layers.sequential import Sequential
@@ -58,6 +58,7 @@ __all__ = [
     "Optimizer",
     "ReLU",
     "Sequential",
+    "Tanh",
     "Tensor",
     "cross_check",
     "fit",

@@ -5,7 +5,24 @@ Both are written for tiles; `elementwise` makes parts of them. A new activation 
 
 from ..table import Operation
 from ._jit import inner
-from .simd import at, keep_columns, load, positive_part, store, where_positive, width, zeros
+from .mathematics import expm1
+from .simd import (
+    add,
+    at,
+    copy_sign,
+    divide,
+    fma,
+    keep_columns,
+    load,
+    multiply,
+    positive_part,
+    splat,
+    store,
+    subtract,
+    where_positive,
+    width,
+    zeros,
+)  # fmt: skip
 
 
 def elementwise(value, gradient):
@@ -43,3 +60,19 @@ def _relu_gradient(dy, x, y, setting):
 
 
 relu = elementwise(_relu, _relu_gradient)
+
+
+@inner
+def _tanh(x, setting):
+    """(e²ˣ − 1) / (e²ˣ + 1)"""
+    e = expm1(add(x, x))
+    return copy_sign(divide(e, add(e, splat(x, 2.0))), x)  # −0 for −0
+
+
+@inner
+def _tanh_gradient(dy, x, y, setting):
+    """dy·(1 − y²)"""
+    return multiply(dy, fma(subtract(splat(y, 0.0), y), y, splat(y, 1.0)))
+
+
+tanh = elementwise(_tanh, _tanh_gradient)

@@ -30,3 +30,15 @@ def _relu_gradient(dy, x, y, setting):
 
 
 relu = elementwise(_relu, _relu_gradient)
+
+
+def _tanh(x, setting):
+    return np.tanh(x)
+
+
+def _tanh_gradient(dy, x, y, setting):
+    """dy·(1 − y²)"""
+    return dy * (1 - y * y)
+
+
+tanh = elementwise(_tanh, _tanh_gradient)
