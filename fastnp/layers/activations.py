@@ -27,7 +27,6 @@ class Activation(BuiltIn):
     _slope: ClassVar[Callable[..., Any]]
     _ulps = 0.0
     _slope_ulps = 0.0
-    _steepest = 1.0
     _keeps_zeros = True  # −0 stays −0
 
     _alone_for: tuple[Any, ...] = ()
@@ -41,9 +40,14 @@ class Activation(BuiltIn):
         return {}
 
     def __repr__(self) -> str:
-        settings = [f"{name}={value:g}" for name, value in self._settings().items()]
-        name = [] if self.name == type(self).__name__.lower() else [repr(self.name)]
-        return f"{type(self).__name__}({', '.join([*name, *settings])})"
+        given = [f"{name}={value:g}" for name, value in self._settings().items()]
+        if self.name != self._kind.name.split(".")[1]:
+            given.append(f"name={self.name!r}" if given else repr(self.name))
+        return f"{type(self).__name__}({', '.join(given)})"
+
+    @property
+    def _steepest(self) -> float:
+        return 1.0
 
     def _what(self) -> tuple[Any, ...]:
         return None, sum(self._settings().values())
