@@ -21,7 +21,7 @@ from .data.loader import DataLoader
 from .data.sampler import BatchSampler
 from .errors import CheckFailed, DivergedError
 from .initializers import Constant, HeNormal, Initializer, Normal
-from .layers.activations import ReLU, Tanh
+from .layers.activations import LeakyReLU, ReLU, Tanh
 from .layers.layer import Layer
 from .layers.linear import Linear
 from .layers.sequential import Sequential
@@ -53,6 +53,7 @@ __all__ = [
     "History",
     "Initializer",
     "Layer",
+    "LeakyReLU",
     "Linear",
     "Normal",
     "Optimizer",

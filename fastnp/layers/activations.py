@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..arrays import real_array, working_dtype
-from ..overrides import put, stands_apart
+from ..checks import check_rate
+from ..overrides import Checks, put, stands_apart
 from ..program.op import Kind, Op
 from ..program.program import Program
 from ..state import State
@@ -145,3 +146,42 @@ class Tanh(Activation):
 
     def _slope(self, y: Any) -> Any:
         return 1 - y * y
+
+
+class LeakyReLU(Activation):
+    """y = x where x > 0, else negative_slope·x, for x of any shape: −0 for −0, NaN for NaN.
+
+    Args:
+        negative_slope: a number, not negative; it may be changed at any time.
+
+    The gradient passes where `activated`, a copy of the last output, is positive, and is multiplied by negative_slope
+    elsewhere. Computes in float64 where x is float64 or the layers around it in a `Sequential` are, else in float32.
+    Raises TypeError or ValueError for another slope; ValueError for backward before forward or with another shape
+    than the last output's. Source: A. L. Maas, A. Y. Hannun, A. Y. Ng, "Rectifier nonlinearities improve neural
+    network acoustic models" (2013).
+    """
+
+    _kind = Kind("activations.leaky_relu", in_place=True)
+    _checks: ClassVar[Checks] = {"negative_slope": check_rate}
+    _counted = frozenset({"negative_slope"})
+    _ulps = 1.5  # of which one is that of the slope
+    _slope_ulps = 1.0
+
+    negative_slope = 0.01
+
+    def __init__(self, negative_slope: float = 0.01, name: str = "leaky_relu"):
+        super().__init__(name)
+        self.negative_slope = negative_slope
+
+    def _settings(self) -> dict[str, float]:
+        return {"negative_slope": self.negative_slope}
+
+    @property
+    def _steepest(self) -> float:
+        return max(1.0, self.negative_slope)
+
+    def _value(self, x: Any) -> Any:
+        return np.where(x > 0, x, self.negative_slope * x)
+
+    def _slope(self, y: Any) -> Any:
+        return np.where(y > 0, 1, self.negative_slope)

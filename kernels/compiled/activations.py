@@ -19,6 +19,7 @@ from .simd import (
     splat,
     store,
     subtract,
+    where_less,
     where_positive,
     width,
     zeros,
@@ -76,3 +77,18 @@ def _tanh_gradient(dy, x, y, setting):
 
 
 tanh = elementwise(_tanh, _tanh_gradient)
+
+
+@inner
+def _leaky_relu(x, slope):
+    """x where it is positive, else slope·x"""
+    return where_less(splat(x, 0.0), x, x, multiply(splat(x, slope), x))
+
+
+@inner
+def _leaky_relu_gradient(dy, x, y, slope):
+    """dy where y is positive, else slope·dy"""
+    return where_less(splat(y, 0.0), y, dy, multiply(splat(y, slope), dy))
+
+
+leaky_relu = elementwise(_leaky_relu, _leaky_relu_gradient)

@@ -42,3 +42,16 @@ def _tanh_gradient(dy, x, y, setting):
 
 
 tanh = elementwise(_tanh, _tanh_gradient)
+
+
+def _leaky_relu(x, slope):
+    """x where it is positive, else slope·x"""
+    return np.where(x > 0, x, x.dtype.type(slope) * x)
+
+
+def _leaky_relu_gradient(dy, x, y, slope):
+    """dy where y is positive, else slope·dy"""
+    return np.where(y > 0, dy, y.dtype.type(slope) * dy)
+
+
+leaky_relu = elementwise(_leaky_relu, _leaky_relu_gradient)
