@@ -37,7 +37,7 @@ activations = pytest.mark.parametrize("name", ACTIVATIONS)
 
 @dtypes
 @activations
-@pytest.mark.parametrize("setting", [0.25, 0.0])
+@pytest.mark.parametrize("setting", [0.25, 0.01, 0.0])
 def test_values(name, dtype, setting):
     x = columns(dense(dtype))
     layer = activation(name, setting)
@@ -56,7 +56,7 @@ def test_values(name, dtype, setting):
 
 @dtypes
 @activations
-@pytest.mark.parametrize("setting", [0.25, 0.0])
+@pytest.mark.parametrize("setting", [0.25, 0.01, 0.0])
 def test_gradients(name, dtype, setting):
     """dx for the values that the kernel itself gives, which may be off, and for random gradients."""
     x = columns(dense(dtype))
