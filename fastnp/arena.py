@@ -51,7 +51,7 @@ class Arena:
     tensor was, and is no more, a gap stays.
 
     The gradients of all tensors may be cleared at once without writing a zero: what stands in `grad` is then
-    `stale`, until the next backward overwrites it or somebody wants to read it.
+    stale, until the next backward overwrites it or somebody wants to read it.
     """
 
     def __init__(self, tensors: list[Any], dtype: np.dtype, room: int = 0):
@@ -71,7 +71,7 @@ class Arena:
     def _start(self, size: int) -> None:
         self.data, self.grad = self._storage[0][:size], self._storage[1][:size]
         self.dtype = self.data.dtype
-        self.stale = False
+        self._stale = False
         self.dead = False
         self.followed = False  # somebody keeps what stands where
 
@@ -113,17 +113,32 @@ class Arena:
 
     def clear_gradients(self) -> None:
         """All gradients are zero from now on."""
-        self.stale = True
+        self._stale = True
+
+    def clear_gradient(self, gradient: np.ndarray) -> None:
+        """One of the gradients is zero from now on."""
+        if not self._stale:
+            gradient[...] = 0
 
     def write_cleared(self) -> None:
         """Write the zeros of gradients that were cleared, for whoever reads or changes some of them."""
-        if self.stale:
+        if self._stale:
             self.grad[:] = 0
-            self.stale = False
+            self._stale = False
+
+    def adds(self, whole: bool) -> bool:
+        """Whether a backward through `whole`, or a part, of what is here adds to the gradients; else it overwrites."""
+        if not whole:
+            self.write_cleared()
+        return not self._stale
+
+    def was_written(self) -> None:
+        """The gradients are those of a backward now."""
+        self._stale = False
 
     def has_gradients(self) -> bool:
         """Whether any gradient is not zero."""
-        return not self.stale and bool(self.grad.any())
+        return not self._stale and bool(self.grad.any())
 
 
 def _move(tensor: Any, arena: Arena, offset: int) -> None:

@@ -100,8 +100,7 @@ class Tensor(Watched):
 
     def clear_grad(self) -> None:
         """Set the gradient to zero."""
-        if not self._place.arena.stale:
-            self._place.grad[...] = 0
+        self._place.arena.clear_gradient(self._place.grad)
 
     def convert(self, dtype: Any) -> None:
         """Change the dtype, to float32 or float64, into storage of its own."""

@@ -184,11 +184,9 @@ class Program:
         arena, space, backend = self.arena, self._workspace, kernels()
         assert space is not None
         table = space.backward(backend) if row is None else space.apart(backend, row)
-        if row is not None or not self.is_all:
-            arena.write_cleared()
-        numbers = self._adding[not arena.stale]
+        numbers = self._adding[arena.adds(whole=row is None and self.is_all)]
         backend.backward(space.work, arena.data, arena.grad, numbers, table, self._batch)
-        arena.stale = False
+        arena.was_written()
         return dx.copy()
 
     # --- training by a kernel alone ---
@@ -204,7 +202,7 @@ class Program:
         """Whether a gradient of one of the parameters is not zero."""
         if self.is_all:
             return self.arena.has_gradients()
-        return not self.arena.stale and any(tensor._place.grad.any() for tensor in self.tensors)
+        return any(tensor.grad.any() for tensor in self.tensors)
 
     def compile_training(self, rule: str, trained: tuple[bool, ...], loss: int) -> None:
         """Train for no epoch: what the kernel runs is compiled, where it has not been, and nothing else is touched."""

@@ -1,0 +1,76 @@
+"""The bits of compiled trainings, as they have been: whoever changes them means to, and says so.
+
+Sums run in ascending order of what is summed over and multiply-adds are fused, so that parameters do not depend on the
+width of a CPU's vectors.
+"""
+
+import hashlib
+import platform
+
+import numpy as np
+import pytest
+
+import fastnp as nn
+from fastnp.kernels.compiled import simd
+
+FUSED = platform.machine() not in ("x86_64", "AMD64", "i686") or "+fma" in simd._features.split(",")
+pytestmark = pytest.mark.skipif(not FUSED, reason="without fused multiply-adds the last bits are others")
+
+LAYERS = {
+    "sin": [(1, 16), nn.ReLU, (16, 64), nn.ReLU, (64, 16), nn.ReLU, (16, 1)],
+    "odd": [nn.ReLU, (3, 17), (17, 33), nn.ReLU, nn.ReLU, (33, 2), nn.ReLU],
+    "wide": [(20, 130), nn.ReLU, (130, 2)],
+    "tanh": [(3, 16), nn.Tanh, (16, 16), nn.Tanh, (16, 2)],
+    "leaky": [nn.LeakyReLU, (3, 16), nn.LeakyReLU, (16, 2)],
+}
+BITS = {
+    ("sin", "float32"): "c81c941125673515",
+    ("sin", "float64"): "f8d9648a4314978e",
+    ("odd", "float32"): "58cbea8e67e14c1a",
+    ("odd", "float64"): "f2ab8a24dc160c42",
+    ("wide", "float32"): "a2bc52ba1dbc84cc",
+    ("wide", "float64"): "aeb0531c54161a7b",
+    ("tanh", "float32"): "0ed695fc94489281",
+    ("tanh", "float64"): "ca2ea68e16e2557b",
+    ("leaky", "float32"): "ebe64fe76aa6e49f",
+    ("leaky", "float64"): "bb36288a56bedb4e",
+}
+
+
+def numbers(shape, seed):
+    """Fractions that every version of everything gives alike."""
+    count = int(np.prod(shape))
+    return ((np.arange(seed, seed + count) * 7919 % 1013) / 1013 - 0.5).reshape(shape)
+
+
+def trained(name, dtype):
+    """Parameters and velocities after an epoch of the loop and two of `fit`."""
+    made = []
+    for i, layer in enumerate(LAYERS[name]):
+        if isinstance(layer, tuple):
+            made.append(nn.Linear(*layer, dtype=dtype))
+            made[-1].weights.data, made[-1].bias.data = numbers(layer, i), numbers((1, layer[1]), 100 + i)
+        else:
+            made.append(layer())
+    model = nn.Sequential(*made)
+    widths = [layer for layer in LAYERS[name] if isinstance(layer, tuple)]
+    loader = nn.DataLoader(
+        nn.ArrayDataset(numbers((23, widths[0][0]), 5), numbers((23, widths[-1][1]), 7)), batch_size=5
+    )
+    loss_fn, optimizer = nn.MSE(), nn.SGD(parameters=model.parameters(), learning_rate=0.01, weight_decay=0.001)
+    for x, y in loader:
+        loss_fn(model(x), y)
+        model.backward(loss_fn.backward())
+        optimizer.step()
+        optimizer.clear_grad()
+    nn.fit(model, loss_fn, optimizer, loader, 2, progress=False)
+    return [tensor.data for tensor in model.parameters()] + optimizer.velocity
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_bits(name, dtype, numba):
+    digest = hashlib.sha256()
+    for array in trained(name, dtype):
+        digest.update(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).tobytes())
+    assert digest.hexdigest()[:16] == BITS[name, dtype]
