@@ -4,7 +4,7 @@ Both are written for tiles; `elementwise` makes parts of them. A new activation 
 """
 
 from ..table import Operation
-from ._jit import inner
+from ._jit import inlined
 from .mathematics import expm1
 from .simd import (
     add,
@@ -48,13 +48,13 @@ def elementwise(value, gradient):
     return Operation(forward, input_gradient)
 
 
-@inner
+@inlined
 def _relu(x, setting):
     """max(x, 0): +0 for −0, NaN for NaN"""
     return positive_part(x)
 
 
-@inner
+@inlined
 def _relu_gradient(dy, x, y, setting):
     """dy where y > 0, else 0"""
     return where_positive(y, dy)
@@ -63,14 +63,14 @@ def _relu_gradient(dy, x, y, setting):
 relu = elementwise(_relu, _relu_gradient)
 
 
-@inner
+@inlined
 def _tanh(x, setting):
     """(e²ˣ − 1) / (e²ˣ + 1)"""
     e = expm1(add(x, x))
     return copy_sign(divide(e, add(e, splat(x, 2.0))), x)  # −0 for −0
 
 
-@inner
+@inlined
 def _tanh_gradient(dy, x, y, setting):
     """dy·(1 − y²)"""
     return multiply(dy, fma(subtract(splat(y, 0.0), y), y, splat(y, 1.0)))
@@ -79,13 +79,13 @@ def _tanh_gradient(dy, x, y, setting):
 tanh = elementwise(_tanh, _tanh_gradient)
 
 
-@inner
+@inlined
 def _leaky_relu(x, slope):
     """x where it is positive, else slope·x"""
     return where_less(splat(x, 0.0), x, x, multiply(splat(x, slope), x))
 
 
-@inner
+@inlined
 def _leaky_relu_gradient(dy, x, y, slope):
     """dy where y is positive, else slope·dy"""
     return where_less(splat(y, 0.0), y, dy, multiply(splat(y, slope), dy))

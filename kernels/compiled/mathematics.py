@@ -5,7 +5,7 @@ is the polynomial of least greatest error; then eˣ = 2ⁿ·(1 + (e^r − 1)).
 (W. J. Cody, W. Waite, "Software Manual for the Elementary Functions", 1980.)
 """
 
-from ._jit import inlined, inner
+from ._jit import inlined
 from .simd import add, constant, fma, multiply, polynomial, power_of_two, splat, subtract, where_less
 
 _tail = polynomial(  # (e^r − 1 − r) / r²
@@ -31,7 +31,7 @@ def _clamped(x, low, high):
     return where_less(x, low, low, where_less(high, x, high, x))
 
 
-@inner
+@inlined
 def expm1(x):
     """eˣ − 1, also for small x. Above 43 it is that of 43; below −80 (float64: −700), −1."""
     x = _clamped(x, constant(x, -80.0, -700.0), splat(x, 43.0))
