@@ -135,7 +135,7 @@ def _loop_epoch(
     held: AbstractContextManager[None],
 ) -> None:
     """One epoch of the loop as a user writes it; adds the mean loss over its batches to the history."""
-    total, batches, recorded = 0.0, 0, False
+    total, batches, expected, recorded = 0.0, 0, len(dataloader), False
     held_ones = {id(tensor) for tensor in optimizer.parameters}
     others = [tensor for tensor in model.parameters() if id(tensor) not in held_ones]  # which it does not clear
     for x, y in dataloader:
@@ -157,7 +157,7 @@ def _loop_epoch(
             batches += 1
             if recorded:  # it gives more than its length says
                 history.loss[-1] = total / batches
-            elif batches == len(dataloader):
+            elif batches == expected:
                 history.loss.append(total / batches)
                 recorded = True
     if not batches:
