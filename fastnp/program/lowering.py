@@ -100,22 +100,20 @@ class Workspace:
             if not (i and table["rectified"][i - 1]):  # else it is done
                 table["forward"][i] = kernels.parts[f"{op.kind.name}.forward", self._dtype.char]
 
-    def _link_backward(self, table: np.ndarray, kernels: Any, rule: str = "gradients") -> None:
+    def _link_backward(
+        self, table: np.ndarray, kernels: Any, rule: str = "gradients", trained: Sequence[bool] | None = None
+    ) -> None:
+        first = -1 if trained is None else trained.index(True)  # up to there nobody asks for the gradient of the input
         for i, op in enumerate(self._ops):
-            if not (i + 1 < len(table) and table["masked"][i + 1]):
+            if i > first and not (i + 1 < len(table) and table["masked"][i + 1]):
                 table["input"][i] = kernels.parts[f"{op.kind.name}.input", self._dtype.char]
-            if op.kind.weights:
+            if op.kind.weights if trained is None else trained[i]:
                 table["parameters"][i] = kernels.parts[f"{op.kind.name}.parameters.{rule}", self._dtype.char]
 
     def _link_apart(self, table: np.ndarray, kernels: Any) -> None:
         table["masked"] = 0
         self._link_backward(table, kernels)
 
-    def _link_training(self, table: np.ndarray, kernels: Any, rule: str, trained: tuple[bool, ...]) -> None:
+    def _link_training(self, table: np.ndarray, kernels: Any, rule: str, trained: Sequence[bool]) -> None:
         self._link_forward(table, kernels)
-        first = trained.index(True)  # up to there nobody asks for the gradient of the input
-        for i, op in enumerate(self._ops):
-            if i > first and not (i + 1 < len(table) and table["masked"][i + 1]):
-                table["input"][i] = kernels.parts[f"{op.kind.name}.input", self._dtype.char]
-            if trained[i]:
-                table["parameters"][i] = kernels.parts[f"{op.kind.name}.parameters.{rule}", self._dtype.char]
+        self._link_backward(table, kernels, rule, trained)
