@@ -9,8 +9,8 @@ on NumPy never loads Numba. `alone` is for calling a part from Python.
 
 The contract, for every kernel and part
 ---------------------------------------
-- Arrays are C-contiguous and of one dtype, float32 or float64. Outputs come first. A `d` before a name
-  means the gradient of the loss with respect to it. Kernels trust their arguments: `fastnp/` checks them.
+- Arrays are C-contiguous and of one dtype, float32 or float64. Of arrays that are arguments, outputs come first. A `d`
+  before a name means the gradient of the loss with respect to it. Kernels trust their arguments: `fastnp/` checks them.
 - A *padded* array is 2-D, and its row length is a multiple of `PAD_BYTES`: `padded(n, itemsize)` numbers
   for n real columns. The columns after the real ones are *pads*.
 - The pads of weights, biases, velocities and of all gradients are zero: whoever allocates them writes

@@ -42,7 +42,13 @@ JOB_COLUMNS = 5
 
 
 class Operation(NamedTuple):
-    """The parts of an operation, in one of the wings."""
+    """The parts of an operation, in one of the wings.
+
+    Compiled, `forward` and `input` take (op, x, work, params, batch): a row, where its input starts (that of the first
+    row of a program may lie outside of work), the flat arrays, and how many rows of each buffer are in use.
+    `parameters(rule, ahead)` makes the part that takes (op, x, work, params, target, far, numbers, batch): what a rule
+    keeps stands in target, each kind of it `far` behind the one before. In NumPy, all of them take `Operands`.
+    """
 
     forward: Callable[..., Any]
     input: Callable[..., Any]
