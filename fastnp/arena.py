@@ -162,12 +162,13 @@ def gather(tensors: Iterable[Any], growing: bool = False) -> None:
     Where it is `growing`, the arena gets room for as much again, so that few of many additions move anything.
     """
     arenas: dict[int, Arena] = {}
-    new = []
+    unplaced: dict[int, Any] = {}  # by id: a tensor may be named twice
     for tensor in tensors:
         if tensor._placed is None:
-            new.append(tensor)
+            unplaced[id(tensor)] = tensor
         else:
             arenas[id(tensor._placed.arena)] = tensor._placed.arena
+    new = list(unplaced.values())
     if not new and len(arenas) < 2 and not any(arena.dead for arena in arenas.values()):
         return
     if not arenas:

@@ -9,6 +9,7 @@ from models import build, sgd, train
 from parts import DATA, LOADER_X, linear
 
 import fastnp as nn
+from fastnp import overrides
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -144,3 +145,55 @@ def test_a_view_taken_before_an_addition_that_moves_nothing_stays_live():
     model.backward(np.ones((2, 4)))
     optimizer.step()
     assert (view < 2).all()
+
+
+# --- at rest ---
+
+WAYS = {
+    "all at once": lambda layers: nn.Sequential(*layers),
+    "added": lambda layers: added(nn.Sequential(), layers),
+    "listed": lambda layers: listed(nn.Sequential(), layers),
+    "nested": lambda layers: nn.Sequential(nn.Sequential(*layers[:2]), nn.Sequential(*layers[2:])),
+    "added nested": lambda layers: added(nn.Sequential(), [nn.Sequential(*layers[:3]), *layers[3:]]),
+    "on an old body": lambda layers: nn.Sequential(*OLD.setdefault(id(layers), nn.Sequential(*layers)).graphs[:-1],
+                                                   nn.Linear(4, 2)),
+}  # fmt: skip
+OLD: dict[int, nn.Sequential] = {}
+
+
+def added(model, layers):
+    for layer in layers:
+        model.add(layer)
+    return model
+
+
+def listed(model, layers):
+    model.graphs.extend(layers)
+    return model
+
+
+@pytest.mark.parametrize("early", [True, False], ids=["optimizer first", "model first"])
+@pytest.mark.parametrize("way", WAYS)
+def test_nothing_moves_once_a_model_runs(way, early, backend):
+    """Whatever was decided of it stays decided: the counter of changes stands still, and so does every array."""
+    model = WAYS[way]([nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 4), nn.Tanh(), nn.Linear(4, 2)])
+    x, y = np.ones((8, 3)), np.ones((8, 2))
+    if not early:
+        model(x)
+    optimizer, loss_fn = nn.SGD(parameters=model.parameters()), nn.MSE()
+    loader = nn.DataLoader(nn.ArrayDataset(x, y), batch_size=4)
+
+    def train():
+        for a, b in loader:
+            loss_fn(model(a), b)
+            model.backward(loss_fn.backward())
+            optimizer.step()
+            optimizer.clear_grad()
+        nn.fit(model, loss_fn, optimizer, loader, 1, progress=False)
+        model.predict(x)
+
+    train()
+    before = overrides.changes, [tensor.data for tensor in model.parameters()]
+    train()
+    assert overrides.changes == before[0]
+    assert all(tensor.data is data for tensor, data in zip(model.parameters(), before[1], strict=True))
