@@ -24,7 +24,7 @@ def _declared(room):
     """The operations or losses of a room that the classes of the working tree declare, whatever the commit has."""
     found = []
     for path in sorted((Path(__file__).parents[1] / "fastnp").rglob("*.py")):
-        found += re.findall(rf'_kind = Kind\("{room}\.(\w+)"', path.read_text(encoding="utf-8"))
+        found += re.findall(rf'_kernel_kind = Kind\("{room}\.(\w+)"', path.read_text(encoding="utf-8"))
     return found
 
 

@@ -6,10 +6,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 # In a checkout that shadows an installed fastnp, the kernels stand beside this folder, not inside it.
-if not (Path(__file__).parent / "kernels").exists():
-    _beside = Path(__file__).parents[1] / "kernels"
+_inside, _beside = Path(__file__).parent / "kernels", Path(__file__).parents[1] / "kernels"
+if not _inside.exists() and _beside.exists():  # neither of them does in an archive
     _spec = importlib.util.spec_from_file_location(
-        "fastnp.kernels", _beside / "__init__.py", submodule_search_locations=[str(_beside)]
+        f"{__name__}.kernels", _beside / "__init__.py", submodule_search_locations=[str(_beside)]
     )
     assert _spec is not None and _spec.loader is not None
     globals()["kernels"] = sys.modules[_spec.name] = importlib.util.module_from_spec(_spec)
@@ -71,3 +71,7 @@ __all__ = [
 
 for _name in __all__:  # where pickles look for them, whatever room they stand in
     globals()[_name].__module__ = __name__
+
+# Where pickles from before there were rooms look for two of them.
+sys.modules[f"{__name__}.sequential"] = sys.modules[f"{__name__}.layers.sequential"]
+sys.modules[f"{__name__}.history"] = sys.modules[f"{__name__}.training.history"]

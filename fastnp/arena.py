@@ -61,14 +61,14 @@ class Arena:
         room = max(size, room)
         both = aligned_zeros(2 * room, dtype)
         self._storage = both[:room], both[room:]
-        self._start(size)
+        self._begin(size)
         self._tensors = list(map(weakref.ref, tensors))
         offset = 0
         for tensor in tensors:
             _move(tensor, self, offset)
             offset += tensor._layout.size
 
-    def _start(self, size: int) -> None:
+    def _begin(self, size: int) -> None:
         self.data, self.grad = self._storage[0][:size], self._storage[1][:size]
         self.dtype = self.data.dtype
         self._stale = False
@@ -93,7 +93,7 @@ class Arena:
         arena = Arena.__new__(Arena)
         arena._storage = self._storage
         offset = self.data.size
-        arena._start(offset + sum(tensor._layout.size for tensor in tensors))
+        arena._begin(offset + sum(tensor._layout.size for tensor in tensors))
         arena._tensors = self._tensors + [weakref.ref(tensor) for tensor in tensors]
         here = self.tensors()
         self.die()  # first, for Ctrl-C may come at any line
@@ -102,6 +102,10 @@ class Arena:
         for tensor in tensors:
             _move(tensor, arena, offset)
             offset += tensor._layout.size
+
+    def taken_over(self, tensor: Any) -> None:
+        """The only tensor that was here is another from now on."""
+        self._tensors = [weakref.ref(tensor)]
 
     def die(self) -> None:
         """Let whoever `follows` look for the tensors elsewhere."""
@@ -149,11 +153,11 @@ def _move(tensor: Any, arena: Arena, offset: int) -> None:
         old.arena.write_cleared()
         data[...], grad[...] = old.data, old.grad
         old.arena.die()
-    elif tensor._start is not None:
-        data[...] = tensor._start
+    elif tensor._first_data is not None:
+        data[...] = tensor._first_data
     put(tensor, _placed=Place(arena, offset, data, grad))
-    if tensor._start is not None:
-        put(tensor, _start=None)
+    if tensor._first_data is not None:
+        put(tensor, _first_data=None)
 
 
 def gather(tensors: Iterable[Any], growing: bool = False) -> None:

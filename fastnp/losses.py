@@ -28,7 +28,7 @@ class MSE(Watched):
     """
 
     _checks: ClassVar[Checks] = {"name": check_name, "reduction": one_of("mean", "none", "sum")}
-    _kind = Kind("losses.mse")
+    _kernel_kind = Kind("losses.mse")
 
     @State
     def pred(self) -> np.ndarray | None:
@@ -74,7 +74,7 @@ class MSE(Watched):
         return total * scale
 
     @staticmethod
-    def _terms(pred: Any, target: Any) -> tuple[Any, Any]:
+    def _exact_terms(pred: Any, target: Any) -> tuple[Any, Any]:
         """The loss of each number and its slope, for arrays of any precision: what `cross_check` holds it to."""
         return 0.5 * (pred - target) ** 2, pred - target
 
@@ -95,4 +95,4 @@ class MSE(Watched):
         return f"{type(self).__name__}(reduction={getattr(self, 'reduction', 'mean')!r})"
 
 
-_SUM = f"{MSE._kind.name}.sum"
+_SUM = f"{MSE._kernel_kind.name}.sum"

@@ -19,6 +19,9 @@ def _read_only(instead: str) -> Callable[[str, str, Any], Any]:
     return refuse
 
 
+LARGE = 1 << 24  # numbers of a tensor that does not wait for a place
+
+
 def _checked_shape(shape: Any) -> tuple[int, ...]:
     if type(shape) is tuple and all(type(n) is int and n >= 0 for n in shape):  # as nearly always
         return shape
@@ -49,11 +52,13 @@ class Tensor(Watched):
     shape: tuple[int, ...]
     _layout: Layout
     _placed: Place | None  # where its numbers are: nowhere yet, until somebody asks or `gather` brings it to others
-    _start: np.ndarray | None = None  # its numbers until then, where they are not zeros
+    _first_data: np.ndarray | None = None  # its numbers until then, where they are not zeros
     _holders: tuple[Any, ...] = ()  # weak references to the optimizers that were given it
 
     def __init__(self, shape: Any, dtype: Any = np.float32):
         self._shape_up(_checked_shape(shape), check_dtype(dtype))
+        if self._layout.size > LARGE:
+            Arena([self], self.dtype)  # where there is no memory for it, here is the place to say so
 
     def _shape_up(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
         """Take this shape and dtype: zeros."""
@@ -61,7 +66,7 @@ class Tensor(Watched):
 
     def _begin(self, value: Any) -> None:
         """Begin with a copy of this value."""
-        put(self, _start=np.array(self._checked(value, "data"), self.dtype))
+        put(self, _first_data=np.array(self._checked(value, "data"), self.dtype))
 
     @property
     def _place(self) -> Place:
@@ -104,11 +109,11 @@ class Tensor(Watched):
 
     def convert(self, dtype: Any) -> None:
         """Change the dtype, to float32 or float64, into storage of its own."""
-        dtype = check_dtype(dtype)
-        data, grad = self.data.copy(), self.grad.copy()
+        new = Tensor(self.shape, dtype)
+        new.data, new.grad = self.data, self.grad
         self._place.arena.die()
-        self._shape_up(self.shape, dtype)
-        self.data, self.grad = data, grad
+        new._place.arena.taken_over(self)
+        put(self, _placed=new._place, _layout=new._layout, dtype=new.dtype)
 
     def __str__(self) -> str:
         return f"Tensor shape: {self.shape}, data: {self.data}"
@@ -127,4 +132,4 @@ class Tensor(Watched):
         self.data, self.grad = data, grad
 
 
-_STORAGE = ("shape", "dtype", "_layout", "_placed", "_start", "_holders")
+_STORAGE = ("shape", "dtype", "_layout", "_placed", "_first_data", "_holders")

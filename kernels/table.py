@@ -30,6 +30,7 @@ ROW = np.dtype(
         ("setting", "f8"),  # a number of the operation's own, such as a slope
     ]
 )
+Row = NamedTuple("Row", [(name, float if ROW[name].kind == "f" else int) for name in ROW.names])  # for Python
 COLUMNS = ROW.itemsize // 8  # of the table as the 8-byte integers that kernels take it for
 
 # One call of `train`, as integers: its columns.

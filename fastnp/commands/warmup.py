@@ -18,14 +18,14 @@ DTYPES = ("float32", "float64")
 
 
 def part_names() -> list[str]:
-    """The names of all parts that programs are made of, as the public classes declare them in `_kind` and `_rule`.
+    """The names of all parts of programs, as public classes declare them in `_kernel_kind` and `_kernel_rule`.
 
     Of a layer: forward, input and, where it has weights, what is done with the gradients of these, which are kept
     or taken by a rule at once. Of a loss: its sum. Of an optimizer's rule: what it does with gradients that were kept.
     """
     public = [value for value in map(vars(fastnp).get, fastnp.__all__) if isinstance(value, type)]
-    kinds = [(cls, vars(cls)["_kind"]) for cls in public if isinstance(vars(cls).get("_kind"), Kind)]
-    rules = [vars(cls)["_rule"].name for cls in public if isinstance(vars(cls).get("_rule"), Rule)]
+    kinds = [(cls, vars(cls)["_kernel_kind"]) for cls in public if isinstance(vars(cls).get("_kernel_kind"), Kind)]
+    rules = [vars(cls)["_kernel_rule"].name for cls in public if isinstance(vars(cls).get("_kernel_rule"), Rule)]
     names = [f"updates.{rule}.flat" for rule in rules]
     for cls, kind in kinds:
         roles = ["forward", "input"] if issubclass(cls, Layer) else ["sum"]

@@ -15,17 +15,19 @@ from . import prediction
 from .built_in import BuiltIn
 from .prediction import is_predicting
 
+__all__ = ["LeakyReLU", "ReLU", "Tanh"]
+
 
 class Activation(BuiltIn):
     """Base class of the library's activations: each declares its kind, and what `cross_check` holds it to.
 
-    `_value(x)` and `_slope(y)` are the function and its derivative, the latter by the function's value, in NumPy, for
-    arrays of any precision. Kernels come within `_ulps` of the one, and within `_slope_ulps` · max(1, |slope|) of the
-    other; no slope is steeper than `_steepest`.
+    `_exact_value(x)` and `_exact_slope(y)` are the function and its derivative, the latter by the function's value, in
+    NumPy, for arrays of any precision. Kernels come within `_ulps` of the one, and `_slope_ulps` · max(1, |slope|) of
+    the other; no slope is steeper than `_steepest`.
     """
 
-    _value: ClassVar[Callable[..., Any]]
-    _slope: ClassVar[Callable[..., Any]]
+    _exact_value: ClassVar[Callable[..., Any]]
+    _exact_slope: ClassVar[Callable[..., Any]]
     _ulps = 0.0
     _slope_ulps = 0.0
     _keeps_zeros = True  # −0 stays −0
@@ -36,13 +38,13 @@ class Activation(BuiltIn):
     def __init__(self, name: str):
         super().__init__(name)
 
-    def _settings(self) -> dict[str, float]:
+    def _kernel_settings(self) -> dict[str, float]:
         """The numbers of this function, at most one, by the name of their attribute."""
         return {}
 
     def __repr__(self) -> str:
-        given = [f"{name}={value:g}" for name, value in self._settings().items()]
-        if self.name != self._kind.name.split(".")[1]:
+        given = [f"{name}={value:g}" for name, value in self._kernel_settings().items()]
+        if self.name != self._kernel_kind.name.split(".")[1]:
             given.append(f"name={self.name!r}" if given else repr(self.name))
         return f"{type(self).__name__}({', '.join(given)})"
 
@@ -51,10 +53,10 @@ class Activation(BuiltIn):
         return 1.0
 
     def _what(self) -> tuple[Any, ...]:
-        return None, sum(self._settings().values())
+        return None, sum(self._kernel_settings().values())
 
     def _op(self, n_in: int) -> Op:
-        return Op(self._kind, str(self.name), n_in, n_in, self._state_ref(), (), self._what()[1])
+        return Op(self._kernel_kind, str(self.name), n_in, n_in, self._state_ref(), (), self._what()[1])
 
     @State
     def activated(self) -> np.ndarray:
@@ -113,16 +115,16 @@ class ReLU(Activation):
     for backward before forward or with another shape than the last output's.
     """
 
-    _kind = Kind("activations.relu", in_place=True, rectifier=True)
+    _kernel_kind = Kind("activations.relu", in_place=True, rectifier=True)
     _keeps_zeros = False
 
     def __init__(self, name: str = "relu"):
         super().__init__(name)
 
-    def _value(self, x: Any) -> Any:
+    def _exact_value(self, x: Any) -> Any:
         return np.maximum(x, 0)
 
-    def _slope(self, y: Any) -> Any:
+    def _exact_slope(self, y: Any) -> Any:
         return y > 0
 
 
@@ -134,17 +136,17 @@ class Tanh(Activation):
     float32. Raises ValueError for backward before forward or with another shape than the last output's.
     """
 
-    _kind = Kind("activations.tanh", in_place=True)
+    _kernel_kind = Kind("activations.tanh", in_place=True)
     _ulps = 3.0
     _slope_ulps = 2.5
 
     def __init__(self, name: str = "tanh"):
         super().__init__(name)
 
-    def _value(self, x: Any) -> Any:
+    def _exact_value(self, x: Any) -> Any:
         return np.tanh(x)
 
-    def _slope(self, y: Any) -> Any:
+    def _exact_slope(self, y: Any) -> Any:
         return 1 - y * y
 
 
@@ -161,7 +163,7 @@ class LeakyReLU(Activation):
     network acoustic models" (2013).
     """
 
-    _kind = Kind("activations.leaky_relu", in_place=True)
+    _kernel_kind = Kind("activations.leaky_relu", in_place=True)
     _checks: ClassVar[Checks] = {"negative_slope": check_rate}
     _counted = frozenset({"negative_slope"})
     _ulps = 1.5  # of which one is that of the slope
@@ -173,15 +175,15 @@ class LeakyReLU(Activation):
         super().__init__(name)
         self.negative_slope = negative_slope
 
-    def _settings(self) -> dict[str, float]:
+    def _kernel_settings(self) -> dict[str, float]:
         return {"negative_slope": self.negative_slope}
 
     @property
     def _steepest(self) -> float:
         return max(1.0, self.negative_slope)
 
-    def _value(self, x: Any) -> Any:
+    def _exact_value(self, x: Any) -> Any:
         return np.where(x > 0, x, self.negative_slope * x)
 
-    def _slope(self, y: Any) -> Any:
+    def _exact_slope(self, y: Any) -> Any:
         return np.where(y > 0, 1, self.negative_slope)

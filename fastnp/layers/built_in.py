@@ -10,9 +10,9 @@ from .layer import Layer
 
 
 class BuiltIn(Layer):
-    """A layer whose class declares, in `_kind`, what it is to the kernels."""
+    """A layer whose class declares, in `_kernel_kind`, what it is to the kernels."""
 
-    _kind: ClassVar[Kind]
+    _kernel_kind: ClassVar[Kind]
 
     _forward_state: ForwardState | None = None
     _alone: Program | None = None  # the program of this layer by itself
@@ -44,7 +44,3 @@ class BuiltIn(Layer):
         if state is None or state.held_by is None:
             raise ValueError(f"{self.name}: backward before forward; call the layer, or its model, on an input first")
         return state.held_by, state.row
-
-    def _has_state(self) -> bool:
-        """Whether a last forward is remembered."""
-        return self._forward_state is not None and self._forward_state.held_by is not None

@@ -55,11 +55,11 @@ class Layer(Watched):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
 
-    def _inside(self) -> Sequence["Layer"] | None:
+    def _layers_inside(self) -> Sequence["Layer"] | None:
         """The layers in it, or None where it has none."""
         return None
 
-    def _pieces(self) -> list["Layer"]:
+    def _layers_run(self) -> list["Layer"]:
         """What runs where this layer stands: itself, or the layers in it."""
         return [self]
 

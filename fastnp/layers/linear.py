@@ -43,7 +43,7 @@ class Linear(BuiltIn):
     """
 
     _checks: ClassVar[Checks] = {"name": _check_linear_name}
-    _kind = Kind("linear.linear", weights=True, rectifies=True)
+    _kernel_kind = Kind("linear.linear", weights=True, rectifies=True)
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class Linear(BuiltIn):
             raise ValueError(
                 f"{self.name}: weights are {self.weights.dtype}, bias {self.bias.dtype}; convert both to one dtype"
             )
-        return Op(self._kind, str(self.name), *self._widths(), self._state_ref(), self._tensors())
+        return Op(self._kernel_kind, str(self.name), *self._widths(), self._state_ref(), self._tensors())
 
     def _tensors(self) -> tuple[Tensor, Tensor]:
         return self.weights, self.bias

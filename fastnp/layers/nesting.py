@@ -39,7 +39,7 @@ def nested(layers: Iterable[Layer], around: tuple[Layer, ...] = ()) -> Iterator[
     """Layers, and those inside of others among them."""
     for layer in layers:
         yield layer
-        inside = layer._inside()
+        inside = layer._layers_inside()
         if inside is not None:
             if any(layer is outer for outer in around):
                 raise ValueError("a Sequential cannot contain itself")
@@ -48,4 +48,4 @@ def nested(layers: Iterable[Layer], around: tuple[Layer, ...] = ()) -> Iterator[
 
 def pieces(layers: Iterable[Layer]) -> list[Layer]:
     """What runs one after the other: layers, and in the place of a plain `Sequential` those in it."""
-    return [piece for layer in layers for piece in layer._pieces()]
+    return [piece for layer in layers for piece in layer._layers_run()]

@@ -47,6 +47,7 @@ class Sequential(Layer):
     _lowered: list[Layer] | None = None
     _whats: Sequence[Any] = ()
     _as_of = -1
+    _within = False  # a model around this one runs its layers
     _newcomers = False
     _born = 0
     _joined: Mapping[int, int] = MappingProxyType({})  # when each layer came, by its id
@@ -59,14 +60,14 @@ class Sequential(Layer):
         check_widths(pieces(layers))
         born = now()
         put(self, _born=born, _joined={id(layer): now() for layer in layers}, _newcomers=bool(layers))
-        self._gather_all()
+        self._gather(tensor for piece in pieces(self.graphs) for tensor in _tensors(piece))
 
     def add(self, layer: Layer) -> None:
         """Append a layer, also after training has started."""
         self._append(layer)
         coming = [tensor for piece in pieces([layer]) for tensor in _tensors(piece)]
         if coming:
-            there = (tensor for piece in pieces(self.graphs) for tensor in _tensors(piece))
+            there = (tensor for graph in self.graphs for piece in pieces([graph]) for tensor in _tensors(piece))
             self._gather([next(tensor for tensor in there if tensor.dtype == coming[0].dtype), *coming], growing=True)
 
     def _append(self, layer: Layer) -> None:
@@ -92,9 +93,6 @@ class Sequential(Layer):
         for together in by_dtype.values():
             gather(together, growing)
 
-    def _gather_all(self) -> None:
-        self._gather(tensor for piece in pieces(self.graphs) for tensor in _tensors(piece))
-
     def _lower(self) -> None:
         """Cut the layers into runs, as long as possible, and layers that run by themselves."""
         as_of, graphs = overrides.changes, check_layers(type(self).__name__, "graphs", self.graphs)
@@ -102,11 +100,13 @@ class Sequential(Layer):
             raise ValueError("this Sequential has no layers; give it some, or add(layer)")
         lowered = pieces(graphs)
         check_widths(lowered)
-        self._gather_all()
+        self._gather(tensor for piece in pieces(self.graphs) for tensor in _tensors(piece))
         for layer in graphs:
             if id(layer) not in self._joined:  # it was put into the list
                 self._welcome(layer)
         whats, segments = list(map(what, lowered)), cut(lowered)
+        for model in self._nests()[1:]:
+            put(model, _within=True)
         put(self, _lowered=None)  # until all of it is there, for Ctrl-C may come in between
         put(
             self,
@@ -139,10 +139,10 @@ class Sequential(Layer):
         """This model and those inside of it."""
         return [self, *(layer for layer in nested(self.graphs) if isinstance(layer, Sequential))]
 
-    def _inside(self) -> Sequence[Layer]:
+    def _layers_inside(self) -> Sequence[Layer]:
         return self.graphs
 
-    def _pieces(self) -> list[Layer]:
+    def _layers_run(self) -> list[Layer]:
         return pieces(self.graphs) if is_plain(self, Sequential) else [self]
 
     def forward(self, x: Any) -> np.ndarray:
@@ -173,7 +173,7 @@ class Sequential(Layer):
         """Whether the layers are those of the last forward, which may have been that of a model around this one."""
         if self._lowered is not None:
             return self._has_these_layers()
-        return any(isinstance(layer, BuiltIn) and layer._has_state() for layer in nested(self.graphs))
+        return self._within
 
     def predict(self, X: Any, batch_size: int = 256) -> np.ndarray:
         """The output for any number of rows, computed batch_size rows at a time.
@@ -239,11 +239,11 @@ class Sequential(Layer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         put(self, **state, _joined={id(layer): 0 for layer in state.get("graphs", ())})
-        self._gather_all()
+        self._gather(tensor for piece in pieces(self.graphs) for tensor in _tensors(piece))
 
 
 _OF_LOWERING = ("_segments", "_steps", "_lowered", "_whats", "_as_of")
-_OF_THIS_PROCESS = ("_joined", "_born", "_newcomers", *_OF_LOWERING)
+_OF_THIS_PROCESS = ("_within", "_joined", "_born", "_newcomers", *_OF_LOWERING)
 
 
 def _tensors(layer: Layer) -> Iterable[Tensor]:

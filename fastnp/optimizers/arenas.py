@@ -22,7 +22,7 @@ class Kept:
 
     def __init__(self, arena: Arena, kinds: int):
         self.arena = arena
-        self.size = arena.data.size
+        self.kinds, self.size = kinds, arena.data.size
         self.flat = aligned_zeros(kinds * self.size, arena.dtype)
 
     def of(self, tensor: Tensor) -> list[np.ndarray]:
@@ -31,7 +31,7 @@ class Kept:
 
     def at(self, layout: Layout, offset: int) -> list[np.ndarray]:
         """The same for a tensor that lies, or lay, at an offset."""
-        return [layout.view(self.flat, at + offset) for at in range(0, self.flat.size, self.size or 1)]
+        return [layout.view(self.flat, at + offset) for at in [kind * self.size for kind in range(self.kinds)]]
 
 
 class Range:
@@ -72,17 +72,19 @@ class KeptArrays:
 
 
 class ArenaOptimizer(Optimizer):
-    """An optimizer whose class declares, in `_rule`, a rule of the kernels and what it keeps.
+    """An optimizer whose class declares, in `_kernel_rule`, a rule of the kernels and what it keeps.
 
-    The class has a `KeptArrays` for each name of what is kept, and `_numbers`.
+    The class has a `KeptArrays` for each name of what is kept, and `_kernel_numbers`.
     """
 
-    _rule: ClassVar[Rule]
+    _kernel_rule: ClassVar[Rule]
     _flat: ClassVar[str]  # the part that applies the rule to gradients that were kept
 
     # Of this process: where things are, and when that was seen.
     _ranges: Sequence[Range] = ()
-    _kept: Mapping[int, tuple[Tensor, Kept, int]] = MappingProxyType({})  # by the id of a tensor: where, and its offset
+    _places_kept: Mapping[int, tuple[Tensor, Kept, Layout, int]] = MappingProxyType(
+        {}
+    )  # by id: the layout it had, and offset
     _laid_out: Sequence[Tensor] = ()
     _by_kernel = False
     _as_of = -1
@@ -90,13 +92,13 @@ class ArenaOptimizer(Optimizer):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        cls._flat = f"updates.{cls._rule.name}.flat"
+        cls._flat = f"updates.{cls._kernel_rule.name}.flat"
 
     def __init__(self, parameters: Iterable[Tensor], *settings: Any):
         super().__init__(parameters, *settings)
         self._lay_out(list(self.parameters))
 
-    def _numbers(self, decayed: bool = False) -> tuple[float, ...]:
+    def _kernel_numbers(self, decayed: bool = False) -> tuple[float, ...]:
         """The numbers of the rule for the next step; where the gradients are `decayed` already, without the decay."""
         raise NotImplementedError
 
@@ -108,19 +110,19 @@ class ArenaOptimizer(Optimizer):
         for tensor in parameters:
             arena = tensor._place.arena
             if id(arena) not in kept:
-                kept[id(arena)] = Kept(arena, len(self._rule.kept))
-            if id(tensor) in self._kept:
+                kept[id(arena)] = Kept(arena, len(self._kernel_rule.kept))
+            if id(tensor) in self._places_kept:
                 for new, old in zip(kept[id(arena)].of(tensor), self._kept_of(tensor), strict=True):
                     new[...] = old
         ranges = [Range(tensors, kept[id(tensors[0]._place.arena)]) for tensors in _side_by_side(parameters)]
-        places = {id(t): (t, kept[id(t._place.arena)], t._place.offset) for t in parameters}
+        places = {id(t): (t, kept[id(t._place.arena)], t._layout, t._place.offset) for t in parameters}
         put(self, _laid_out=[])  # Ctrl-C between any two lines: then all of it is laid out once more
-        put(self, _kept=places, _ranges=ranges, _linked=(None, ()))
+        put(self, _places_kept=places, _ranges=ranges, _linked=(None, ()))
         put(self, _laid_out=parameters)
 
     def _kept_of(self, tensor: Tensor) -> list[np.ndarray]:
-        _, kept, offset = self._kept[id(tensor)]
-        return kept.at(tensor._layout, offset)
+        _, kept, layout, offset = self._places_kept[id(tensor)]
+        return kept.at(layout, offset)
 
     def ranges(self) -> Sequence[Range]:
         """Where the parameters are now, with what is kept of them."""
@@ -140,7 +142,7 @@ class ArenaOptimizer(Optimizer):
 
     def _arrays(self, name: str) -> list[np.ndarray]:
         self.ranges()
-        kind = self._rule.kept.index(name)
+        kind = self._kernel_rule.kept.index(name)
         return [self._kept_of(tensor)[kind] for tensor in self.parameters]
 
     def _set_arrays(self, name: str, values: Any) -> None:
@@ -157,7 +159,7 @@ class ArenaOptimizer(Optimizer):
             array[...] = value
 
     def bind(self, parameters: Iterable[Tensor]) -> None:
-        kept = {name: self._arrays(name) for name in self._rule.kept}
+        kept = {name: self._arrays(name) for name in self._kernel_rule.kept}
         super().bind(parameters)
         for name, arrays in kept.items():
             self._set_arrays(name, arrays)
@@ -172,10 +174,10 @@ class ArenaOptimizer(Optimizer):
 
     def _numbers_as(self, dtype: np.dtype) -> np.ndarray:
         """The numbers of the next step as a kernel takes them."""
-        return np.array(self._numbers(), dtype)
+        return np.array(self._kernel_numbers(), dtype)
 
     def step(self) -> None:
-        ranges, backend, numbers = self.ranges(), kernels(), self._numbers()
+        ranges, backend, numbers = self.ranges(), kernels(), self._kernel_numbers()
         if not self._by_kernel:
             self._step_by_tensor()
             return
@@ -192,15 +194,15 @@ class ArenaOptimizer(Optimizer):
         for tensor in self.parameters:
             layout, dtype = tensor._layout, tensor.dtype
             p, g = aligned_zeros(layout.size, dtype), aligned_zeros(layout.size, dtype)
-            kept = aligned_zeros(layout.size * len(self._rule.kept), dtype)
+            kept = aligned_zeros(layout.size * len(self._kernel_rule.kept), dtype)
             data, gradient = layout.view(p), layout.view(g)
-            arrays = [layout.view(kept, at) for at in range(0, kept.size, layout.size or 1)]
+            arrays = [layout.view(kept, kind * layout.size) for kind in range(len(self._kernel_rule.kept))]
             data[...], gradient[...] = tensor.data, tensor.grad
             for array, value in zip(arrays, self._kept_of(tensor), strict=True):
                 array[...] = value
             if not own_decay:
                 gradient += self.get_decay(tensor.data)
-            numbers = np.array(self._numbers(decayed=not own_decay), dtype)
+            numbers = np.array(self._kernel_numbers(decayed=not own_decay), dtype)
             part = kernels().parts[self._flat, dtype.char]
             kernels().update(part, p, kept, layout.size, g, numbers)
             for array, value in zip(self._kept_of(tensor), arrays, strict=True):
@@ -219,16 +221,16 @@ class ArenaOptimizer(Optimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         state = {key: value for key, value in super().__getstate__().items() if key not in _OF_THIS_PROCESS}
-        return state | {name: [array.copy() for array in self._arrays(name)] for name in self._rule.kept}
+        return state | {name: [array.copy() for array in self._arrays(name)] for name in self._kernel_rule.kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        kept = {name: state.pop(name) for name in self._rule.kept}
+        kept = {name: state.pop(name) for name in self._kernel_rule.kept}
         super().__setstate__(state)
         for name, arrays in kept.items():
             self._set_arrays(name, arrays)
 
 
-_OF_THIS_PROCESS = ("_ranges", "_kept", "_laid_out", "_by_kernel", "_as_of", "_linked")
+_OF_THIS_PROCESS = ("_ranges", "_places_kept", "_laid_out", "_by_kernel", "_as_of", "_linked")
 
 
 def _side_by_side(parameters: list[Tensor]) -> list[list[Tensor]]:

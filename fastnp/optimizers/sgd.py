@@ -27,7 +27,7 @@ class SGD(ArenaOptimizer):
     """
 
     _checks: ClassVar[Checks] = {"momentum": check_rate}
-    _rule = Rule("momentum", kept=("velocity",))
+    _kernel_rule = Rule("momentum", kept=("velocity",))
 
     velocity = KeptArrays()
 
@@ -46,6 +46,6 @@ class SGD(ArenaOptimizer):
         self.momentum = momentum
         super().__init__(parameters, learning_rate, weight_decay, decay_type)
 
-    def _numbers(self, decayed: bool = False) -> tuple[float, ...]:
+    def _kernel_numbers(self, decayed: bool = False) -> tuple[float, ...]:
         weight_decay = 0.0 if decayed else self.weight_decay
         return self.learning_rate, self.momentum, weight_decay, self.decay_type == "l1"

@@ -8,12 +8,12 @@ import numpy as np
 from ..arena import Arena
 from ..arrays import aligned_zeros
 from ..kernels import SCRATCH_ROW_BYTES, padded
-from ..kernels.table import ROW, as_integers, rows
+from ..kernels.table import ROW, Row, as_integers, rows
 from .op import Op
 
 
-def lower(ops: Sequence[Op], capacity: int, dtype: np.dtype) -> tuple[np.ndarray, int]:
-    """The table of operations for up to `capacity` rows, and the size of the workspace that it needs.
+def lower(ops: Sequence[Op], capacity: int, dtype: np.dtype) -> tuple[list[Row], int]:
+    """The rows of a table of operations for up to `capacity` rows, and the size of the workspace that it needs.
 
     Scratch space comes first. Then, for every boundary between two operations, a padded buffer of activations and
     one of their gradients, both for `capacity` rows. An operation in place has one for its input and output; for
@@ -35,9 +35,9 @@ def lower(ops: Sequence[Op], capacity: int, dtype: np.dtype) -> tuple[np.ndarray
         rectified = kind.rectifies and behind is not None and behind.rectifier
         masked = kind.rectifies and before is not None and before.rectifier
         sizes = op.n_in, op.n_out, ld_in, ld_out
-        table.append((0, 0, 0, *sizes, x, y, dx, dy, 0, weights, bias, rectified, masked, op.setting))
+        table.append(Row(0, 0, 0, *sizes, x, y, dx, dy, 0, weights, bias, rectified, masked, op.setting))
         x, dx = y, dy
-    return np.array(table, ROW), end
+    return table, end
 
 
 class Workspace:
@@ -48,22 +48,20 @@ class Workspace:
         self.arena, self.capacity = arena, capacity
         self.rows, size = lower(ops, capacity, dtype)
         self.work = aligned_zeros(size, dtype)
-        first, last = self.rows[0], self.rows[-1]
-        self._x, self._y = (int(first["x"]), int(first["ld_in"])), (int(last["y"]), int(last["ld_out"]))
         self._tables: dict[Any, np.ndarray] = {}
 
     def x(self, count: int) -> np.ndarray:
         """The first rows of the program's input, with their pads."""
-        return rows(self.work, self._x[0], count, self._x[1])
+        return rows(self.work, self.rows[0].x, count, self.rows[0].ld_in)
 
     def y(self, count: int) -> np.ndarray:
         """The first rows of the program's output, with their pads."""
-        return rows(self.work, self._y[0], count, self._y[1])
+        return rows(self.work, self.rows[-1].y, count, self.rows[-1].ld_out)
 
     def follow(self, arena: Arena) -> None:
         """Point the tables at the new places of the tensors."""
-        table, _ = lower(self._ops, self.capacity, self._dtype)
-        self.arena, self.rows, self._tables = arena, table, {}
+        self.rows, _ = lower(self._ops, self.capacity, self._dtype)
+        self.arena, self._tables = arena, {}
 
     def forward(self, kernels: Any) -> np.ndarray:
         """The table of a pass forward."""
@@ -90,7 +88,7 @@ class Workspace:
         return self._made(key, self._link_training, kernels, rule, trained) if table is None else table
 
     def _made(self, key: Any, link: Any, *arguments: Any) -> np.ndarray:
-        table = self.rows.copy()
+        table = np.array(self.rows, ROW)
         link(table, *arguments)
         self._tables[key] = as_integers(table)
         return self._tables[key]

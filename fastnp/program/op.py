@@ -44,7 +44,7 @@ def own_of(value: Any, attribute: str, expected: type) -> Any:
 
 def kind_of(value: Any) -> Kind | None:
     """The kind of a layer or loss, or None where it runs by itself."""
-    kind: Kind | None = own_of(value, "_kind", Kind)
+    kind: Kind | None = own_of(value, "_kernel_kind", Kind)
     return kind
 
 

@@ -67,8 +67,9 @@ class Program:
 
     def _view(self, space: Workspace, row: int, name: str, batch: int) -> np.ndarray:
         """A buffer of one row, without its pads."""
-        op, side = space.rows[row], "in" if name in ("x", "dx") else "out"
-        return rows(space.work, op[name], batch, op[f"ld_{side}"])[:, : op[f"n_{side}"]]
+        op = space.rows[row]
+        ld, n = (op.ld_in, op.n_in) if name in ("x", "dx") else (op.ld_out, op.n_out)
+        return rows(space.work, getattr(op, name), batch, ld)[:, :n]
 
     def multiplications(self) -> int:
         """How many numbers are multiplied with weights when one row passes forward."""

@@ -1,1 +1,4 @@
 """Training: `fit`, and what goes with it."""
+
+from .fit import fit as fit
+from .history import History as History

@@ -44,7 +44,7 @@ def trainable(model: Any, loss_fn: Any, optimizer: Any, loader: Any) -> Trained 
         is_plain(model, Sequential)
         and kind_of(loss_fn) is not None
         and loss_fn.reduction != "none"
-        and own_of(optimizer, "_rule", Rule) is not None
+        and own_of(optimizer, "_kernel_rule", Rule) is not None
         and is_plain(loader, DataLoader)
         and is_plain(loader.sampler, BatchSampler)
         and is_plain(loader.dataset, ArrayDataset)
@@ -90,10 +90,10 @@ class CompiledRun:
         self._seconds_per_row = 6 * program.multiplications() / SLOWEST + SECONDS_PER_BATCH / batch
         self._made_for = self._what(trained, loader)
         # Which takes seconds the first time: Ctrl-C is not held back yet.
-        program.compile_training(optimizer._rule.name, trained.rows, self._loss())
+        program.compile_training(optimizer._kernel_rule.name, trained.rows, self._loss())
 
     def _loss(self) -> int:
-        number: int = kernels().parts[f"{self._loss_fn._kind.name}.sum", self.program.dtype.char]
+        number: int = kernels().parts[f"{self._loss_fn._kernel_kind.name}.sum", self.program.dtype.char]
         return number
 
     @staticmethod
@@ -178,7 +178,9 @@ class CompiledRun:
         job = Job(self._loss(), batch_size, rows, stride, self._loss_fn.reduction == "mean")
         numbers = optimizer._numbers_as(program.dtype)
         start = time.perf_counter()
-        done = program.train(losses, job, optimizer._rule.name, trained.rows, trained.kept, numbers, self._x, self._y)
+        done = program.train(
+            losses, job, optimizer._kernel_rule.name, trained.rows, trained.kept, numbers, self._x, self._y
+        )
         self._seconds_per_row = max((time.perf_counter() - start) / (rows * len(losses)), 1e-12)
         batches = -(-rows // batch_size)
         epoch, batch = divmod(min(done, batches * len(losses) - 1), batches)

@@ -83,7 +83,7 @@ class _Run:
         loss = self.loss_fn(pred, target)
         gradient: np.ndarray = self.loss_fn.backward()
         if kind_of(self.loss_fn) is not None:
-            terms, slopes = self.loss_fn._terms(wide(self.loss_fn.pred), wide(self.loss_fn.target))
+            terms, slopes = self.loss_fn._exact_terms(wide(self.loss_fn.pred), wide(self.loss_fn.target))
             scale = 1 / pred.size if self.loss_fn.reduction == "mean" else 1.0
             u, tiny = unit(gradient.dtype), float(np.finfo(gradient.dtype).tiny)
             self._row("the loss", "gradient", gradient, scale * slopes, 3 * u * scale * abs(slopes) + tiny)
@@ -105,7 +105,7 @@ class _Run:
                 before = self.x if not i else outputs[i - 1]
                 if before is not None:
                     y = layer.activated
-                    exact = layer._value(wide(before.astype(y.dtype)))
+                    exact = layer._exact_value(wide(before.astype(y.dtype)))
                     self._row(
                         self._name(i), "output", y, exact.reshape(y.shape), value_bound(layer, abs(exact), y.dtype)
                     )
@@ -121,7 +121,7 @@ class _Run:
             dtype = min(dtype, output.dtype, key=lambda dtype: dtype.itemsize)
             bound = sum_bound(layer.weights.shape[0] + 1, dtype, size)
             if through is not None:
-                exact = through._value(exact)
+                exact = through._exact_value(exact)
                 bound = through._steepest * bound + value_bound(through, abs(exact), dtype)
             self._row(self._name(i), "output", output, exact, bound)
 
@@ -151,7 +151,7 @@ class _Run:
                 continue
             dy = wide(given.astype(gradient.dtype))
             if isinstance(layer, Activation):
-                slope = 1.0 * layer._slope(wide(layer.activated))
+                slope = 1.0 * layer._exact_slope(wide(layer.activated))
                 exact = np.where(slope == 0, 0, dy * slope)
                 self._row(
                     self._name(i), "input gradient", gradient, exact, gradient_bound(layer, dy, slope, gradient.dtype)

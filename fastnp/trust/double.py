@@ -24,4 +24,4 @@ def layers_of(model: Any) -> list[Any]:
 
     A `Sequential` that does otherwise than its layers in a row is a layer itself.
     """
-    return model._pieces() if isinstance(model, Layer) else [model]
+    return model._layers_run() if isinstance(model, Layer) else [model]

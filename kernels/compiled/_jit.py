@@ -5,7 +5,9 @@ cached on disk. `inner` and `inlined` decorate the functions that these call by 
 callers and need no file of their own.
 """
 
+import re
 from functools import partial
+from types import FunctionType
 
 import numba
 
@@ -47,9 +49,16 @@ _parts = []  # code lives as long as what it was compiled by
 
 
 def part(function, signature, name):
-    """Compile a function of pointers and numbers for one signature, cached on disk under a name; its address."""
-    dispatcher = numba.njit(function, no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)
-    dispatcher._cache = cache_of(function, name)
+    """Compile a function of pointers and numbers for one signature, cached on disk under a name; its address.
+
+    The symbol in the machine code is made from the function's name: many parts are made by one function, and where
+    two of them from two processes had one symbol, a second look at an address would find the other.
+    """
+    own = FunctionType(function.__code__, function.__globals__, name, function.__defaults__, function.__closure__)
+    own.__qualname__ = re.sub(r"\W", "_", name)
+    own.__module__ = function.__module__
+    dispatcher = numba.njit(own, no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)
+    dispatcher._cache = cache_of(own, name)
     dispatcher.compile(signature)
     (compiled,) = dispatcher.overloads.values()
     _parts.append(dispatcher)

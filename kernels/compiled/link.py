@@ -28,4 +28,9 @@ def _address(name, char):
     return part(getattr(found, role), types.void(ROW_TYPE, p, p, p, i), name)
 
 
-parts = Parts(partial(sheltered, _address))
+def _address_once(name, char):
+    """The address of a part, which another thread may have compiled while this one waited."""
+    return parts.get((name, char)) or _address(name, char)
+
+
+parts = Parts(partial(sheltered, _address_once))

@@ -1,20 +1,22 @@
 """What a part works on, as arrays."""
 
-from functools import cached_property
-from typing import NamedTuple
+from functools import cached_property, lru_cache
 
 import numpy as np
 
-from ..table import ROW, rows
+from ..table import ROW, Row, rows
 
 silent = np.errstate(over="ignore", invalid="ignore")
-
-Row = NamedTuple("Row", [(name, float if ROW[name].kind == "f" else int) for name in ROW.names])
 
 
 def rows_of(table):
     """The rows of a table, which came as integers."""
-    return [Row(*row) for row in table.view(ROW).ravel().tolist()]
+    return _rows_of(table.tobytes())
+
+
+@lru_cache(1024)  # for each call of a kernel brings a table that has mostly been here before
+def _rows_of(content):
+    return [Row(*row) for row in np.frombuffer(content, ROW).tolist()]
 
 
 class Operands:

@@ -27,6 +27,8 @@ def loss(part, dpred, pred, target, scale):
 
 @silent
 def update(part, p, kept, far, g, numbers):
+    if not p.size:
+        return
     kinds = [kept[start : start + p.size] for start in range(0, kept.size, far)] if far else [kept]
     function_of(part)(g, p, kinds, numbers)
 

@@ -20,11 +20,11 @@ import numpy as np
 import fastnp as nn
 
 public = [value for value in map(vars(nn).get, nn.__all__) if isinstance(value, type)]
-layers = [cls for cls in public if "_kind" in vars(cls) and issubclass(cls, nn.Layer)]
-losses = [cls for cls in public if "_kind" in vars(cls) and cls not in layers]
-optimizers = [cls for cls in public if "_rule" in vars(cls)]
+layers = [cls for cls in public if "_kernel_kind" in vars(cls) and issubclass(cls, nn.Layer)]
+losses = [cls for cls in public if "_kernel_kind" in vars(cls) and cls not in layers]
+optimizers = [cls for cls in public if "_kernel_rule" in vars(cls)]
 for dtype, layer, loss, optimizer in itertools.product(("float32", "float64"), layers, losses, optimizers):
-    make = lambda: layer(3, 3, dtype=dtype) if layer._kind.weights else layer()
+    make = lambda: layer(3, 3, dtype=dtype) if layer._kernel_kind.weights else layer()
     x, y = np.ones((4, 3), dtype), np.ones((4, 3), dtype)
     model = nn.Sequential(make(), nn.Linear(3, 3, dtype=dtype), make())
     loss, optimizer = loss(), optimizer(parameters=model.parameters())
@@ -99,7 +99,7 @@ def test_the_parts_are_those_of_the_kernels():
 
 def test_every_public_class_that_kernels_know_has_its_parts():
     for cls in [value for value in map(vars(fastnp).get, fastnp.__all__) if isinstance(value, type)]:
-        kind, rule = getattr(cls, "_kind", None), getattr(cls, "_rule", None)
+        kind, rule = getattr(cls, "_kernel_kind", None), getattr(cls, "_kernel_rule", None)
         if isinstance(kind, Kind):
             assert any(name.startswith(f"{kind.name}.") for name in part_names()), cls
         if isinstance(rule, Rule):
@@ -108,11 +108,11 @@ def test_every_public_class_that_kernels_know_has_its_parts():
 
 def test_a_new_public_class_is_compiled_too(monkeypatch):
     before = set(part_names())
-    layer = type("New", (fastnp.Layer,), {"_kind": Kind("new.layer", weights=True)})
+    layer = type("New", (fastnp.Layer,), {"_kernel_kind": Kind("new.layer", weights=True)})
     for name, cls in {
         "New": layer,
-        "Loss": type("Loss", (), {"_kind": Kind("new.loss")}),
-        "Rules": type("Rules", (), {"_rule": Rule("rule")}),
+        "Loss": type("Loss", (), {"_kernel_kind": Kind("new.loss")}),
+        "Rules": type("Rules", (), {"_kernel_rule": Rule("rule")}),
         "Own": type("Own", (layer,), {}),  # which declares nothing itself
     }.items():
         monkeypatch.setattr(fastnp, name, cls, raising=False)

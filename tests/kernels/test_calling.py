@@ -53,3 +53,22 @@ def test_a_part_called_by_its_address(tmp_path, check_bounds):
     kept = {path.name.split("-numba-")[0] for path in tmp_path.rglob("*.nbi")}
     assert {"add float32 once", "add float32 twice", "half float64"} <= kept
     assert run(PART, tmp_path, **check_bounds) == "", "parts made by one function miss the cache"
+
+
+def test_parts_have_symbols_of_their_own(tmp_path):
+    """Also those that one function made, and that came from the cache of different processes."""
+    code = """
+from fastnp.backend import kernels_of
+from fastnp.kernels.compiled import _jit
+parts = kernels_of("numba").parts
+{}
+found = [(d.py_func.__qualname__, *(c.fndesc.llvm_func_name for c in d.overloads.values())) for d in _jit._parts]
+assert len({{symbol for _, symbol in found}}) == len(found), found
+for dispatcher, (name, symbol) in zip(_jit._parts, found):
+    (compiled,) = dispatcher.overloads.values()
+    assert compiled.library.get_pointer_to_function(symbol) in parts.values()
+"""
+    names = [f"activations.{name}.{role}" for name in ("relu", "tanh", "leaky_relu") for role in ("forward", "input")]
+    for name in names:
+        run(code.format(f"parts[{name!r}, 'f']"), tmp_path)
+    assert run(code.format(f"for name in {names}: parts[name, 'f']"), tmp_path) == ""

@@ -123,3 +123,26 @@ def test_a_forward_that_goes_backward_itself_predicts_what_it_computes():
     expected = model(POINTS)
     model(POINTS[::-1])
     np.testing.assert_array_equal(model.predict(POINTS), expected)
+
+
+def test_backward_by_hand_through_a_model_inside_that_has_only_layers_of_ones_own():
+    class Twice(nn.Layer):
+        def forward(self, x):
+            return 2 * x
+
+        def backward(self, gradient):
+            return 2 * gradient
+
+    x = np.random.default_rng(0).normal(size=(4, 3))
+    model = nn.Sequential(nn.Linear(3, 4), nn.LeakyReLU(), nn.Sequential(Twice()), nn.Linear(4, 2))
+    model(x)
+    expected = model.backward(np.ones((4, 2)))
+    by_hand = np.ones((4, 2))
+    for layer in reversed(model.graphs):
+        by_hand = layer.backward(by_hand)
+    assert np.array_equal(by_hand, expected)
+    model(x)
+    model.graphs[1].negative_slope = 0.5  # what was decided of the model is no longer known
+    assert np.array_equal(model.backward(np.ones((4, 2))), expected)
+    with pytest.raises(ValueError, match="backward before forward"):
+        nn.Sequential(Twice()).backward(np.ones((4, 2)))

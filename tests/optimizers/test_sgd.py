@@ -1,5 +1,8 @@
 """Optimizers as the tutorial knows them: attributes, decay, velocities, and what stands for parameters."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -67,3 +70,34 @@ def test_parameters_in_the_place_of_momentum_name_the_keyword(container):
 def test_parameters_may_be_an_iterator():
     layer = nn.Linear(1, 1)
     assert nn.SGD(parameters=iter(layer.parameters())).parameters == layer.parameters()
+
+
+# --- what is kept, when tensors change their layout ---
+
+
+@pytest.mark.parametrize("parts", ["all", "the first layer", "one tensor"])
+@pytest.mark.parametrize(("start", "end"), [(np.float64, np.float32), (np.float32, np.float64)])
+def test_velocities_are_converted_with_their_tensors(start, end, parts):
+    model = nn.Sequential(nn.Linear(3, 5, dtype=start), nn.ReLU(), nn.Linear(5, 2, dtype=start))
+    optimizer, rng = nn.SGD(parameters=model.parameters()), np.random.default_rng(0)
+    optimizer.velocity = [rng.normal(size=tensor.shape) for tensor in model.parameters()]
+    before = [velocity.copy() for velocity in optimizer.velocity]
+    tensors = model.parameters()
+    for tensor in {"all": tensors, "the first layer": tensors[:2], "one tensor": tensors[2:3]}[parts]:
+        data = tensor.data.copy()
+        tensor.convert(end)
+        assert np.array_equal(tensor.data, data.astype(end))
+    for tensor, velocity, old in zip(tensors, optimizer.velocity, before, strict=True):
+        assert velocity.dtype == tensor.dtype
+        assert np.array_equal(velocity, old.astype(tensor.dtype))
+    optimizer.step()
+    optimizer.bind(tensors)
+
+
+def test_tensors_without_numbers():
+    optimizer = nn.SGD(parameters=[nn.Tensor((0, 3)), nn.Tensor(3), nn.Tensor((2, 0))])
+    for backend in "numba", "numpy":
+        with nn.use_backend(backend):
+            optimizer.step()
+    for clone in optimizer, copy.deepcopy(optimizer), pickle.loads(pickle.dumps(optimizer)):
+        assert [velocity.shape for velocity in clone.velocity] == [(0, 3), (3,), (2, 0)]

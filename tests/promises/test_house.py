@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -273,3 +274,16 @@ def test_pickles_find_a_class_in_fastnp(name):
     pickled = pickle.dumps(PUBLIC[name], protocol=0)  # the one that can be read
     assert pickled.startswith(f"cfastnp\n{name}\n".encode())
     assert pickle.loads(pickled) is PUBLIC[name]
+
+
+def test_the_installed_layout_can_be_imported_from_an_archive(tmp_path):
+    archive = tmp_path / "fastnp.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for name, path in SOURCES.items():
+            inside = Path(*name.split("."))
+            file.write(path, inside / "__init__.py" if path.name == "__init__.py" else inside.with_suffix(".py"))
+    code = "import fastnp as nn, fastnp.kernels as k; print(k.__file__); nn.Sequential(nn.Linear(2, 1))([[1, 2]])"
+    environment = {**os.environ, "PYTHONPATH": str(archive), "FASTNP_BACKEND": "numpy"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert str(archive) in done.stdout

@@ -177,3 +177,32 @@ def test_own_dataset_and_sampler_feed_a_model():
     model = build(1, 8, 1)
     losses = train(model, sgd(model), list(nn.DataLoader(Squares(), Odd)) * 40)
     assert losses[-1] < losses[0] / 2
+
+
+NAMES = ["kind", "rule", "kept", "numbers", "value", "slope", "settings", "start", "pieces", "inside", "terms", "state"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_attributes_of_ones_own_may_have_natural_names(name):
+    """With an underscore, too: a subclass keeps there what it likes."""
+
+    class Mine(nn.Layer):
+        def forward(self, x):
+            return x
+
+        def backward(self, gradient):
+            return gradient
+
+    classes = {base: type(f"Own{base.__name__}", (base,), {f"_{name}": 7}) for base in (nn.ReLU, nn.SGD, nn.MSE)}
+    layers = [nn.Linear(3, 4), classes[nn.ReLU](), Mine(), nn.Linear(4, 2)]
+    model, loss_fn = nn.Sequential(*layers), classes[nn.MSE]()
+    optimizer = classes[nn.SGD](parameters=model.parameters())
+    for thing in (*layers, model, loss_fn, optimizer, *model.parameters()):
+        setattr(thing, f"_{name}", 7)
+        setattr(thing, name, 7)
+    x = np.ones((4, 3))
+    loader = nn.DataLoader(nn.ArrayDataset(x, np.ones((4, 2))), batch_size=2)
+    nn.fit(model, loss_fn, optimizer, loader, 2, progress=False)
+    nn.cross_check(model, x).raise_if_failed()
+    nn.gradient_check(model, loss_fn, x, np.ones((4, 2))).raise_if_failed()
+    assert all(getattr(thing, name) == 7 for thing in layers)

@@ -81,7 +81,7 @@ def check(kernel: str, result: np.ndarray, exact: Exact) -> None:
 def exact_value(layer: Any, x: np.ndarray) -> tuple[np.ndarray, Any]:
     """What an activation makes of x, in higher precision, and how many ulp a kernel may be off."""
     with np.errstate(all="ignore"):
-        return layer._value(x.astype(HIGHER[x.dtype])), layer._ulps
+        return layer._exact_value(x.astype(HIGHER[x.dtype])), layer._ulps
 
 
 def exact_gradient(layer: Any, dy: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, Any]:
@@ -91,7 +91,7 @@ def exact_gradient(layer: Any, dy: np.ndarray, y: np.ndarray) -> tuple[np.ndarra
     """
     high = HIGHER[y.dtype]
     with np.errstate(all="ignore"):
-        slope = layer._slope(y.astype(high))
+        slope = layer._exact_slope(y.astype(high))
         value = np.where(slope == 0, 0, dy.astype(high) * slope) if layer._slope_ulps == 0 else dy.astype(high) * slope
         ulps = np.where(slope != 0, layer._slope_ulps / np.minimum(1, np.abs(np.where(slope == 0, 1, slope))), 0)
         return value, ulps + (0.5 if layer._slope_ulps else 0)

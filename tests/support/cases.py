@@ -29,8 +29,12 @@ def classes(attribute, base=object):
     return [cls for cls in public if inspect.isclass(cls) and issubclass(cls, base) and attribute in vars(cls)]
 
 
-ACTIVATIONS = {cls._kind.name.split(".")[1]: cls for cls in classes("_kind", Activation)}
-LOSSES = {cls._kind.name.split(".")[1]: cls for cls in classes("_kind") if cls._kind.name.startswith("losses.")}
+ACTIVATIONS = {cls._kernel_kind.name.split(".")[1]: cls for cls in classes("_kernel_kind", Activation)}
+LOSSES = {
+    cls._kernel_kind.name.split(".")[1]: cls
+    for cls in classes("_kernel_kind")
+    if cls._kernel_kind.name.startswith("losses.")
+}
 
 NETWORKS = PLAIN_NETWORKS + [
     Network(f"{name}-{place}", *network)
@@ -219,7 +223,7 @@ def activation_input(call, case, rng, draw, of="relu", in_place=False, setting=0
     with np.errstate(all="ignore"):
         x = draw(rng, (case.batch, case.n_out)).astype(call.dtype)
         fill(call["x"], x)
-        fill(call["y"], layer._value(x))
+        fill(call["y"], layer._exact_value(x))
     fill(call["dy"], draw(rng, (case.batch, case.n_out)), 0)
     if in_place:
         op.row["dx"] = op.row["dy"]
@@ -231,7 +235,7 @@ def activation_input(call, case, rng, draw, of="relu", in_place=False, setting=0
 def activation(name, setting):
     """The layer of an activation, with that setting where it has one."""
     layer = ACTIVATIONS[name]()
-    for attribute in layer._settings():
+    for attribute in layer._kernel_settings():
         setattr(layer, attribute, setting)
     return layer
 
@@ -385,7 +389,7 @@ def backward(call, network, rng, draw, add_to=False, fused=True):
                 call.allow(view)
         else:
             with np.errstate(invalid="ignore"):  # pads are NaN
-                y[:, : op["n_out"]] = activation(layer, 0.25)._value(buffer(call, op, "x")[:, : op["n_out"]])
+                y[:, : op["n_out"]] = activation(layer, 0.25)._exact_value(buffer(call, op, "x")[:, : op["n_out"]])
         call.allow(buffer(call, op, "dx"))
     last = call["table"][-1]
     fill(buffer(call, last, "dy"), draw(rng, (network.batch, last["n_out"])), 0)
