@@ -12,9 +12,9 @@ def elementwise(value, gradient):
         np.copyto(op.y, value(op.x, op.setting))
 
     def input_gradient(op):
-        dy, x, y = (buffer[:, : op.n_out] for buffer in (op.dy, op.x, op.y))
-        op.dx[:, : op.n_out] = gradient(dy, x, y, op.setting)
-        op.dx[:, op.n_out :] = 0
+        dx, n = op.dx, op.n_out
+        dx[:, :n] = gradient(op.dy[:, :n], op.x[:, :n], op.y[:, :n], op.setting)
+        dx[:, n:] = 0
 
     return Operation(forward, input_gradient)
 

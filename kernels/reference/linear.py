@@ -15,10 +15,11 @@ def forward(op):
 
 def input_gradient(op):
     """dx = dy·wᵀ; where x is the positive part of something, only where it is positive."""
-    op.dx[:, : op.n_in] = np.dot(op.dy[:, : op.n_out], op.weights[:, : op.n_out].T)
-    op.dx[:, op.n_in :] = 0
+    dx, n_in, n_out = op.dx, op.n_in, op.n_out
+    dx[:, :n_in] = np.dot(op.dy[:, :n_out], op.weights[:, :n_out].T)
+    dx[:, n_in:] = 0
     if op.masked:
-        np.copyto(op.dx, np.where(op.x > 0, op.dx, 0))
+        np.copyto(dx, np.where(op.x > 0, dx, 0))
 
 
 def parameters(rule):

@@ -1,6 +1,6 @@
 """What a part works on, as arrays."""
 
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import numpy as np
 
@@ -31,35 +31,35 @@ class Operands:
         self.n_in, self.n_out, self.setting = row.n_in, row.n_out, row.setting
         self.rectified, self.masked = row.rectified, row.masked
 
-    @cached_property
+    @property
     def x(self):
         return rows(self._inputs, 0, self.batch, self.row.ld_in)
 
-    @cached_property
+    @property
     def y(self):
         return rows(self._work, self.row.y, self.batch, self.row.ld_out)
 
-    @cached_property
+    @property
     def dx(self):
         return rows(self._work, self.row.dx, self.batch, self.row.ld_in)
 
-    @cached_property
+    @property
     def dy(self):
         return rows(self._work, self.row.dy, self.batch, self.row.ld_out)
 
-    @cached_property
+    @property
     def weights(self):
         return rows(self._params, self.row.weights, self.n_in, self.row.ld_out)
 
-    @cached_property
+    @property
     def bias(self):
         return rows(self._params, self.row.bias, 1, self.row.ld_out)
 
-    @cached_property
+    @property
     def weights_kept(self):
         return self._kept(self.row.weights, self.n_in)
 
-    @cached_property
+    @property
     def bias_kept(self):
         return self._kept(self.row.bias, 1)
 

@@ -6,6 +6,8 @@ the numbers of the rule.
 
 import numpy as np
 
+TINY = {char: np.finfo(char).tiny for char in "fd"}
+
 
 def gradients(gradient, p, kept, numbers):
     """Kept for later: stored, or added to those that are there where numbers[0] is not 0."""
@@ -27,5 +29,5 @@ def momentum(gradient, p, kept, numbers):
         v += gradient + weight_decay * (np.sign(p) if l1 else p)
     else:
         v += gradient
-    v[np.abs(v) < np.finfo(p.dtype).tiny] = 0
+    v[np.abs(v) < TINY[p.dtype.char]] = 0
     p -= learning_rate * v
