@@ -7,55 +7,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import overrides
-from ..arena import Arena, Layout
 from ..arrays import aligned_zeros, real_array
 from ..backend import kernels
 from ..checks import shown
-from ..overrides import is_own, is_plain, put, seen
+from ..overrides import is_own, put, seen
 from ..program.op import Rule
 from ..tensor import Tensor
+from .kept import Kept, Range, Where, side_by_side
 from .optimizer import Optimizer, check_parameters
-
-
-class Kept:
-    """What is kept of the tensors of one arena: so many numbers of each kind, at the same places."""
-
-    def __init__(self, arena: Arena, kinds: int):
-        self.arena = arena
-        self.kinds, self.size = kinds, arena.data.size
-        self.flat = aligned_zeros(kinds * self.size, arena.dtype)
-
-    def of(self, tensor: Tensor) -> list[np.ndarray]:
-        """The arrays that belong to a tensor, one of each kind."""
-        return self.at(tensor._layout, tensor._place.offset)
-
-    def at(self, layout: Layout, offset: int) -> list[np.ndarray]:
-        """The same for a tensor that lies, or lay, at an offset."""
-        return [layout.view(self.flat, at + offset) for at in [kind * self.size for kind in range(self.kinds)]]
-
-
-class Range:
-    """Tensors that lie side by side in one arena: one kernel call updates all."""
-
-    def __init__(self, tensors: list[Tensor], kept: Kept):
-        self.arena, self.tensors = tensors[0]._place.arena, tensors
-        self.arena.followed = True
-        start = tensors[0]._place.offset
-        stop = tensors[-1]._place.offset + tensors[-1]._layout.size
-        self.data, self.grad = self.arena.data[start:stop], self.arena.grad[start:stop]
-        self.kept = kept.flat[start : max(kept.flat.size - kept.size, 0) + stop]
-        self.all_kept = kept.flat  # of the whole arena
-        self.far = kept.size  # from the numbers of one kind to those of the next
-        self.char = self.arena.dtype.char
-        self.part, self.numbers = 0, np.zeros(0)
-        self.whole_arena = stop - start == self.arena.data.size
-        # Whether data and gradients may be changed without asking the tensors.
-        self.plain = all(is_plain(tensor, Tensor) for tensor in tensors)
-        self._replaced = [tensor._replaced for tensor in tensors]
-
-    def has_changed(self) -> bool:
-        """Whether the tensors have moved, or have other methods now."""
-        return self.arena.dead or self._replaced != [tensor._replaced for tensor in self.tensors]
 
 
 class KeptArrays:
@@ -82,9 +41,7 @@ class ArenaOptimizer(Optimizer):
 
     # Of this process: where things are, and when that was seen.
     _ranges: Sequence[Range] = ()
-    _places_kept: Mapping[int, tuple[Tensor, Kept, Layout, int]] = MappingProxyType(
-        {}
-    )  # by id: the layout it had, and offset
+    _places_kept: Mapping[int, Where] = MappingProxyType({})  # by the id of a tensor
     _laid_out: Sequence[Tensor] = ()
     _by_kernel = False
     _as_of = -1
@@ -114,15 +71,15 @@ class ArenaOptimizer(Optimizer):
             if id(tensor) in self._places_kept:
                 for new, old in zip(kept[id(arena)].of(tensor), self._kept_of(tensor), strict=True):
                     new[...] = old
-        ranges = [Range(tensors, kept[id(tensors[0]._place.arena)]) for tensors in _side_by_side(parameters)]
-        places = {id(t): (t, kept[id(t._place.arena)], t._layout, t._place.offset) for t in parameters}
+        ranges = [Range(tensors, kept[id(tensors[0]._place.arena)]) for tensors in side_by_side(parameters)]
+        places = {id(t): Where(t, kept[id(t._place.arena)], t._layout, t._place.offset) for t in parameters}
         put(self, _laid_out=[])  # Ctrl-C between any two lines: then all of it is laid out once more
         put(self, _places_kept=places, _ranges=ranges, _linked=(None, ()))
         put(self, _laid_out=parameters)
 
     def _kept_of(self, tensor: Tensor) -> list[np.ndarray]:
-        _, kept, layout, offset = self._places_kept[id(tensor)]
-        return kept.at(layout, offset)
+        where = self._places_kept[id(tensor)]
+        return where.kept.at(where.layout, where.offset)
 
     def ranges(self) -> Sequence[Range]:
         """Where the parameters are now, with what is kept of them."""
@@ -231,19 +188,3 @@ class ArenaOptimizer(Optimizer):
 
 
 _OF_THIS_PROCESS = ("_ranges", "_places_kept", "_laid_out", "_by_kernel", "_as_of", "_linked")
-
-
-def _side_by_side(parameters: list[Tensor]) -> list[list[Tensor]]:
-    """Parameters, in the order of their storage, in as few groups without a gap as possible."""
-    groups: list[list[Tensor]] = []
-    for tensor in sorted(parameters, key=lambda tensor: (id(tensor._place.arena), tensor._place.offset)):
-        last = groups[-1][-1] if groups else None
-        if (
-            last is not None
-            and last._place.arena is tensor._place.arena
-            and last._place.offset + last._layout.size == tensor._place.offset
-        ):
-            groups[-1].append(tensor)
-        else:
-            groups.append([tensor])
-    return groups
