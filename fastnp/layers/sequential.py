@@ -60,15 +60,16 @@ class Sequential(Layer):
         check_widths(pieces(layers))
         born = now()
         put(self, _born=born, _joined={id(layer): now() for layer in layers}, _newcomers=bool(layers))
-        self._gather(tensor for piece in pieces(self.graphs) for tensor in _tensors(piece))
+        self._gather(self.graphs)
 
     def add(self, layer: Layer) -> None:
         """Append a layer, also after training has started."""
         self._append(layer)
-        coming = [tensor for piece in pieces([layer]) for tensor in _tensors(piece)]
-        if coming:
-            there = (tensor for graph in self.graphs for piece in pieces([graph]) for tensor in _tensors(piece))
-            self._gather([next(tensor for tensor in there if tensor.dtype == coming[0].dtype), *coming], growing=True)
+        dtypes = [tensor.dtype for piece in pieces([layer]) for tensor in _tensors(piece)]
+        if dtypes:
+            there = (piece for graph in self.graphs for piece in pieces([graph]))
+            first = next(piece for piece in there if any(tensor.dtype == dtypes[0] for tensor in _tensors(piece)))
+            self._gather([first, layer], growing=True)
 
     def _append(self, layer: Layer) -> None:
         check_layer(type(self).__name__, layer)
@@ -85,11 +86,12 @@ class Sequential(Layer):
         put(self, _joined={**self._joined, id(layer): now()}, _newcomers=True)
 
     @staticmethod
-    def _gather(tensors: Iterable[Tensor], growing: bool = False) -> None:
+    def _gather(layers: Iterable[Layer], growing: bool = False) -> None:
         """One arena for all parameters of a dtype that kernels know: an optimizer's step is then one kernel call."""
         by_dtype: dict[np.dtype, list[Tensor]] = {}
-        for tensor in tensors:
-            by_dtype.setdefault(tensor.dtype, []).append(tensor)
+        for piece in pieces(layers):
+            for tensor in _tensors(piece):
+                by_dtype.setdefault(tensor.dtype, []).append(tensor)
         for together in by_dtype.values():
             gather(together, growing)
 
@@ -100,7 +102,7 @@ class Sequential(Layer):
             raise ValueError("this Sequential has no layers; give it some, or add(layer)")
         lowered = pieces(graphs)
         check_widths(lowered)
-        self._gather(tensor for piece in pieces(self.graphs) for tensor in _tensors(piece))
+        self._gather(self.graphs)
         for layer in graphs:
             if id(layer) not in self._joined:  # it was put into the list
                 self._welcome(layer)
@@ -171,9 +173,7 @@ class Sequential(Layer):
 
     def _may_go_by_layer(self) -> bool:
         """Whether the layers are those of the last forward, which may have been that of a model around this one."""
-        if self._lowered is not None:
-            return self._has_these_layers()
-        return self._within
+        return self._within if self._lowered is None else self._has_these_layers()
 
     def predict(self, X: Any, batch_size: int = 256) -> np.ndarray:
         """The output for any number of rows, computed batch_size rows at a time.
@@ -239,7 +239,7 @@ class Sequential(Layer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         put(self, **state, _joined={id(layer): 0 for layer in state.get("graphs", ())})
-        self._gather(tensor for piece in pieces(self.graphs) for tensor in _tensors(piece))
+        self._gather(self.graphs)
 
 
 _OF_LOWERING = ("_segments", "_steps", "_lowered", "_whats", "_as_of")
