@@ -75,11 +75,11 @@ class Workspace:
 
     def apart(self, kernels: Any, row: int) -> np.ndarray:
         """The table of a pass backward through one operation, as if there were no others."""
-        key = kernels.backward, "apart"
+        key = kernels.backward, row
         table = self._tables.get(key)
         if table is None:
-            table = self._made(key, self._link_apart, kernels)
-        return table[row : row + 1]
+            table = self._tables[key] = self._made("apart", self._link_apart, kernels)[row : row + 1]
+        return table
 
     def training(self, kernels: Any, rule: str, trained: tuple[bool, ...]) -> np.ndarray:
         """The table of a step of training, which changes the parameters of the rows that are `trained`."""

@@ -1,6 +1,6 @@
 """What a part works on, as arrays."""
 
-from functools import lru_cache
+import weakref
 
 import numpy as np
 
@@ -9,14 +9,17 @@ from ..table import ROW, Row, rows
 silent = np.errstate(over="ignore", invalid="ignore")
 
 
+_seen = {}  # the rows of tables that are alive, by the ids of these: a training brings the same few again and again
+
+
 def rows_of(table):
-    """The rows of a table, which came as integers."""
-    return _rows_of(table.tobytes())
-
-
-@lru_cache(1024)  # for each call of a kernel brings a table that has mostly been here before
-def _rows_of(content):
-    return [Row(*row) for row in np.frombuffer(content, ROW).tolist()]
+    """The rows of a table, which came as integers and does not change."""
+    key = id(table)
+    found = _seen.get(key)
+    if found is None or found[0]() is not table:
+        rows_ = [Row(*row) for row in table.view(ROW).ravel().tolist()]
+        found = _seen[key] = weakref.ref(table, lambda ref: _seen.pop(key, None)), rows_
+    return found[1]
 
 
 class Operands:

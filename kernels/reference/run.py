@@ -10,13 +10,13 @@ from .operands import rows_of, silent
 
 @silent
 def forward(work, params, table, batch):
-    (first, *_) = rows_of(table[:1])
+    first = rows_of(table)[0]
     walk.forward(work[first.x :], work, params, table, batch)
 
 
 @silent
 def backward(work, params, target, numbers, table, batch):
-    (first, *_) = rows_of(table[:1])
+    first = rows_of(table)[0]
     walk.backward(work[first.x :], work, params, target, numbers, table, batch)
 
 
@@ -35,7 +35,7 @@ def update(part, p, kept, far, g, numbers):
 
 @silent
 def train(losses, job, table, work, params, kept, numbers, x, y):
-    (last,) = rows_of(table[-1:])
+    last = rows_of(table)[-1]
     size, count, stride = (int(job[column]) for column in (BATCH_SIZE, ROWS, STRIDE))
     done = 0
     for epoch in range(len(losses)):

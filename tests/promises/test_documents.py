@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from products import matrix_product
 
 import fastnp
 
@@ -130,7 +131,7 @@ def test_the_example_of_one_operation_runs():
     (code,) = examples(TEXTS["README.md"], "How it is laid out")
     names = {}
     exec(compile(code, "README.md, How it is laid out", "exec"), names)
-    np.testing.assert_allclose(names["results"]["numpy"], names["x"] @ names["w"] + names["b"])
+    np.testing.assert_allclose(names["results"]["numpy"], matrix_product(names["x"], names["w"]) + names["b"])
 
 
 def test_the_python_in_the_commands_is_python():
