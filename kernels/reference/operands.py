@@ -9,16 +9,18 @@ from ..table import ROW, Row, rows
 silent = np.errstate(over="ignore", invalid="ignore")
 
 
-_seen = {}  # the rows of tables that are alive, by the ids of these: a training brings the same few again and again
+_decoded = {}  # the rows of tables, by the ids of these: a training brings the same few again and again
 
 
 def rows_of(table):
     """The rows of a table, which came as integers and does not change."""
-    key = id(table)
-    found = _seen.get(key)
+    found = _decoded.get(id(table))
     if found is None or found[0]() is not table:
-        rows_ = [Row(*row) for row in table.view(ROW).ravel().tolist()]
-        found = _seen[key] = weakref.ref(table, lambda ref: _seen.pop(key, None)), rows_
+        for key, (ref, _) in list(_decoded.items()):
+            if ref() is None:
+                _decoded.pop(key, None)
+        found = weakref.ref(table), [Row(*row) for row in table.view(ROW).ravel().tolist()]
+        _decoded[id(table)] = found
     return found[1]
 
 
