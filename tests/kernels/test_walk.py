@@ -144,8 +144,14 @@ def _results(call):
             yield from views(call["grads"], op)
 
 
-def assert_same_results(a, b):
-    assert all(bounds.same_bits(x, y) for x, y in zip(_results(a), _results(b), strict=True))
+def assert_same_results(a, b, kernels):
+    """The same bits; on NumPy only nearly, for a BLAS may sum otherwise where arrays lie otherwise in memory."""
+    for x, y in zip(_results(a), _results(b), strict=True):
+        if kernels is NUMBA:
+            assert bounds.same_bits(x, y)
+        else:
+            tolerance = 100 * float(np.finfo(x.dtype).eps)
+            np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance * np.nanmax(np.abs(y), initial=0))
 
 
 @backends
@@ -156,12 +162,12 @@ def test_a_program_has_the_bits_of_its_operations_one_by_one(network, dtype, ker
     whole, layers = build("forward", network, dtype, fused=fused), build("forward", network, dtype, fused=False)
     whole.run(kernels)
     _one_by_one_forward(layers, kernels)
-    assert_same_results(whole, layers)
+    assert_same_results(whole, layers, kernels)
     for add_to in BOOLS:
         whole, layers = (build("backward", network, dtype, add_to=add_to, fused=f) for f in (fused, False))
         whole.run(kernels)
         _one_by_one_backward(layers, kernels)
-        assert_same_results(whole, layers)
+        assert_same_results(whole, layers, kernels)
 
 
 @backends
