@@ -27,6 +27,7 @@ class Layout(NamedTuple):
 
 @lru_cache(4096)
 def layout_of(shape: tuple[int, ...], dtype: np.dtype) -> Layout:
+    """The layout of a tensor: only its last axis is padded."""
     size, strides = 1, []
     for axis, n in enumerate(reversed(shape or (1,))):
         strides.append(size * dtype.itemsize)

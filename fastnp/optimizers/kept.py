@@ -14,7 +14,6 @@ class Kept:
     """What is kept of the tensors of one arena: so many numbers of each kind, at the same places."""
 
     def __init__(self, arena: Arena, kinds: int):
-        self.arena = arena
         self.kinds, self.size = kinds, arena.data.size
         self.flat = aligned_zeros(kinds * self.size, arena.dtype)
 

@@ -6,7 +6,7 @@ A version of Numba that breaks this is named here, and not by a thousand wrong n
 import pytest
 from cached import run
 
-# A part takes a row, pointers and numbers; another returns a double. `total` is what both leave.
+# `add` takes a row, a pointer and a number; `half` returns a double.
 PART = """
 import numpy as np
 from numba import types
