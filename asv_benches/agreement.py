@@ -1,6 +1,6 @@
 """What every benchmark asserts before it is timed: that the kernels compute what their NumPy twins compute.
 
-It compiles the kernels, too. The bounds here are loose; `tests/kernels/test_kernels.py` has the exact ones.
+It compiles the kernels, too. The bounds here are loose; `tests/kernels` has the exact ones.
 """
 
 import numpy as np
