@@ -14,16 +14,20 @@ class Alone:
         op.call(kernels_of("numba"), "forward")
         print(op.y)
 
-    `name` is that of the operation, as in both wings; `settings` are fields of its row: rectified,
-    masked, setting. `x`, `dx` (batch, n_in), `y`, `dy` (batch, n_out), `weights` (n_in, n_out) and `bias` (1, n_out)
-    are views, without the pads; `kept(kinds)` gives room for what a rule keeps of weights and bias, and
-    `weights_kept`, `bias_kept` are views of that (kinds, …). Between the buffers lie `gap` numbers, and all start as
-    `fill`: in the gaps, in pads of activations and in the scratch space that stays, elsewhere zeros are written.
+    `name` is that of the operation, as in both wings; `settings` are fields of its row: rectified, masked, seed,
+    setting. `x`, `dx` (batch, n_in), `y`, `dy` (batch, n_out), `weights` (n_in, n_out) and `bias` (1, n_out) are views,
+    without the pads; there may be another number of rows of weights, `weight_rows`. `kept(kinds)` gives room for what a
+    rule keeps of weights and bias, and `weights_kept`, `bias_kept` are views of that (kinds, …). What the operation
+    remembers from one call for the next is `memory`, with room for `remembered` numbers for each row of the batch.
+    Between the buffers lie `gap` numbers, and all start as `fill`: in the gaps, in pads of activations and in the
+    scratch space that stays, elsewhere zeros are written.
     """
 
-    def __init__(self, name, batch, n_in, n_out, dtype, gap=0, fill=0.0, **settings):
+    def __init__(self, name, batch, n_in, n_out, dtype, gap=0, fill=0.0, *, weight_rows=None, remembered=0, **settings):
         self.name, self.dtype, self.batch, self.gap = name, np.dtype(dtype), batch, gap
         self.n_in, self.n_out = n_in, n_out
+        self.weight_rows = n_in if weight_rows is None else weight_rows
+        self.remembered = batch * remembered
         ld_in, ld_out = (padded(n, self.dtype.itemsize) for n in (n_in, n_out))
         self.table = np.zeros(1, ROW)
         row = self.row = self.table[0]
@@ -32,12 +36,13 @@ class Alone:
             row[field] = value
         end = gap
         scratch = max(ld_in, ld_out) * (SCRATCH_ROW_BYTES // self.dtype.itemsize)
-        sizes = scratch, batch * ld_in, batch * ld_out, batch * ld_in, batch * ld_out
-        for field, count in zip(("scratch", "x", "y", "dx", "dy"), sizes, strict=True):
+        sizes = scratch, batch * ld_in, batch * ld_out, batch * ld_in, batch * ld_out, self.remembered
+        for field, count in zip(("scratch", "x", "y", "dx", "dy", "memory"), sizes, strict=True):
             row[field], end = end, end + count + gap
         self.work = np.full(end, fill, self.dtype)
-        row["weights"], row["bias"] = gap, 2 * gap + n_in * ld_out
-        self.params = np.full(3 * gap + (n_in + 1) * ld_out, fill, self.dtype)
+        self.memory[...] = 0
+        row["weights"], row["bias"] = gap, 2 * gap + self.weight_rows * ld_out
+        self.params = np.full(3 * gap + (self.weight_rows + 1) * ld_out, fill, self.dtype)
         for field in "weights", "bias", "dx", "dy":
             self.padded(field)[...] = 0
         self.kept(1)
@@ -48,6 +53,10 @@ class Alone:
         for field in "weights", "bias":
             self.padded(f"{field}_kept")[...] = 0
 
+    @property
+    def memory(self):
+        return self.work[self.row["memory"] :][: self.remembered]
+
     def padded(self, field):
         """A buffer with its pads."""
         row = self.row
@@ -55,7 +64,7 @@ class Alone:
         if field in ("x", "y", "dx", "dy"):
             return rows(self.work, row[field], self.batch, ld)
         of, _, is_kept = field.partition("_")
-        count = self.n_in if of == "weights" else 1
+        count = self.weight_rows if of == "weights" else 1
         if not is_kept:
             return rows(self.params, row[of], count, ld)
         kinds = self.target.reshape(-1, self.params.size)

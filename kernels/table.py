@@ -23,14 +23,17 @@ ROW = np.dtype(
         ("dx", "i8"),  # offset of the gradient with respect to the input
         ("dy", "i8"),  # offset of the gradient with respect to the output; may be that of dx
         ("scratch", "i8"),  # offset of the scratch space, in work
+        ("memory", "i8"),  # offset of what the operation remembers from one call for the next, in work
         ("weights", "i8"),  # offset of the weights, in params
         ("bias", "i8"),  # offset of the bias, in params
         ("rectified", "i8"),  # whether the positive part of y is stored
         ("masked", "i8"),  # whether x is such a part: dx is 0 where x is not positive
+        ("seed", "i8"),  # of the random numbers that the operation draws
         ("setting", "f8"),  # a number of the operation's own, such as a slope
     ]
 )
 Row = NamedTuple("Row", [(name, float if ROW[name].kind == "f" else int) for name in ROW.names])  # for Python
+COUNT_BASE = 2**24  # in float32, whole numbers are exact up to here
 COLUMNS = ROW.itemsize // 8  # of the table as the 8-byte integers that kernels take it for
 
 # One call of `train`, as integers: its columns.

@@ -21,9 +21,10 @@ __all__ = ["LeakyReLU", "ReLU", "Tanh"]
 class Activation(BuiltIn):
     """Base class of the library's activations: each declares its kind, and what `cross_check` holds it to.
 
-    `_exact_value(x)` and `_exact_slope(y)` are the function and its derivative, the latter by the function's value, in
-    NumPy, for arrays of any precision. Kernels come within `_ulps` of the one, and `_slope_ulps` · max(1, |slope|) of
-    the other; no slope is steeper than `_steepest`.
+    `_exact_value(x)` and `_exact_slope(x, y)` are the function and its derivative in NumPy, in any precision; the latter
+    goes by the function's value y or, where the kind says that it needs its input, by x, which is None
+    elsewhere. Kernels come within `_ulps` of the one, and `_slope_ulps` · max(1, |slope|) of the other; no slope is
+    steeper than `_steepest`.
     """
 
     _exact_value: ClassVar[Callable[..., Any]]
@@ -53,10 +54,11 @@ class Activation(BuiltIn):
         return 1.0
 
     def _what(self) -> tuple[Any, ...]:
-        return None, sum(self._kernel_settings().values())
+        return None, self._part(), sum(self._kernel_settings().values())
 
     def _op(self, n_in: int) -> Op:
-        return Op(self._kernel_kind, str(self.name), n_in, n_in, self._state_ref(), (), self._what()[1])
+        _, part, setting = self._what()
+        return Op(self._kernel_kind, part, str(self.name), n_in, n_in, self._state_ref(), (), setting)
 
     @State
     def activated(self) -> np.ndarray:
@@ -115,7 +117,7 @@ class ReLU(Activation):
     for backward before forward or with another shape than the last output's.
     """
 
-    _kernel_kind = Kind("activations.relu", in_place=True, rectifier=True)
+    _kernel_kind = Kind("activations.relu", in_place=True, keeps_output=True, rectifier=True)
     _keeps_zeros = False
 
     def __init__(self, name: str = "relu"):
@@ -124,7 +126,7 @@ class ReLU(Activation):
     def _exact_value(self, x: Any) -> Any:
         return np.maximum(x, 0)
 
-    def _exact_slope(self, y: Any) -> Any:
+    def _exact_slope(self, x: Any, y: Any) -> Any:
         return y > 0
 
 
@@ -136,7 +138,7 @@ class Tanh(Activation):
     float32. Raises ValueError for backward before forward or with another shape than the last output's.
     """
 
-    _kernel_kind = Kind("activations.tanh", in_place=True)
+    _kernel_kind = Kind("activations.tanh", in_place=True, keeps_output=True)
     _ulps = 3.0
     _slope_ulps = 2.5
 
@@ -146,7 +148,7 @@ class Tanh(Activation):
     def _exact_value(self, x: Any) -> Any:
         return np.tanh(x)
 
-    def _exact_slope(self, y: Any) -> Any:
+    def _exact_slope(self, x: Any, y: Any) -> Any:
         return 1 - y * y
 
 
@@ -163,7 +165,7 @@ class LeakyReLU(Activation):
     network acoustic models" (2013).
     """
 
-    _kernel_kind = Kind("activations.leaky_relu", in_place=True)
+    _kernel_kind = Kind("activations.leaky_relu", in_place=True, keeps_output=True)
     _checks: ClassVar[Checks] = {"negative_slope": check_rate}
     _counted = frozenset({"negative_slope"})
     _ulps = 1.5  # of which one is that of the slope
@@ -185,5 +187,5 @@ class LeakyReLU(Activation):
     def _exact_value(self, x: Any) -> Any:
         return np.where(x > 0, x, self.negative_slope * x)
 
-    def _exact_slope(self, y: Any) -> Any:
+    def _exact_slope(self, x: Any, y: Any) -> Any:
         return np.where(y > 0, 1, self.negative_slope)

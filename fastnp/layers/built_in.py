@@ -3,6 +3,8 @@
 import weakref
 from typing import Any, ClassVar
 
+import numpy as np
+
 from ..program.op import ForwardState, Kind, Op
 from ..program.program import Program
 from ..tensor import Tensor
@@ -29,15 +31,24 @@ class BuiltIn(Layer):
         """The widths of input and output, or None where the one takes after the other."""
         return None
 
+    def _part(self) -> str:
+        """The name of this layer's kind, or of a variant of it."""
+        return self._kernel_kind.name
+
     def _what(self) -> tuple[Any, ...]:
-        """What of this layer a program is made for, beside its kind: the dtype, or None for any, and a setting."""
-        return None, 0.0
+        """What of this layer a program is made for: the dtype, or None for any, and more."""
+        return None, self._part()
 
     def _state_ref(self) -> Any:
         """A weak reference to where the last forward is remembered."""
         if self._forward_state is None:
             self._forward_state = ForwardState()
         return weakref.ref(self._forward_state)
+
+    def _last_input(self) -> np.ndarray:
+        """A copy of the last input, for kinds that need it to go back; in rows."""
+        program, row = self._last_run()
+        return program.input_of(row)
 
     def _last_run(self) -> tuple[Program, int]:
         state = self._forward_state

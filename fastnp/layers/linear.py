@@ -43,7 +43,7 @@ class Linear(BuiltIn):
     """
 
     _checks: ClassVar[Checks] = {"name": _check_linear_name}
-    _kernel_kind = Kind("linear.linear", weights=True, rectifies=True)
+    _kernel_kind = Kind("linear.linear", weights=True, needs_input=True, rectifies=True)
 
     def __init__(
         self,
@@ -97,15 +97,16 @@ class Linear(BuiltIn):
 
     @State
     def input(self) -> np.ndarray:
-        program, row = self._last_run()
-        return program.input_of(row)
+        return self._last_input()
 
     def _op(self, n_in: int) -> Op:
         if self.weights.dtype != self.bias.dtype:
             raise ValueError(
                 f"{self.name}: weights are {self.weights.dtype}, bias {self.bias.dtype}; convert both to one dtype"
             )
-        return Op(self._kernel_kind, str(self.name), *self._widths(), self._state_ref(), self._tensors())
+        n_in, n_out = self._widths()
+        of, words = (self._kernel_kind, self._part(), str(self.name)), f"Linear(in_features={n_in})"
+        return Op(*of, n_in, n_out, self._state_ref(), self._tensors(), words=words)
 
     def _tensors(self) -> tuple[Tensor, Tensor]:
         return self.weights, self.bias
@@ -115,7 +116,7 @@ class Linear(BuiltIn):
         return n_in, n_out
 
     def _what(self) -> tuple[Any, ...]:
-        return self.weights.dtype, 0.0
+        return self.weights.dtype, self._part()
 
     def _program(self) -> Program:
         """The program of this layer alone."""

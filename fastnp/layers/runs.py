@@ -18,7 +18,7 @@ def is_built_in(layer: Layer) -> TypeGuard[BuiltIn]:
 
 def what(layer: Layer) -> Any:
     """What a program was made for: where it is another, the program has to be made anew."""
-    return (layer._kernel_kind, *layer._what()) if is_built_in(layer) else None
+    return layer._what() if is_built_in(layer) else None
 
 
 class Run:

@@ -16,8 +16,9 @@ def lower(ops: Sequence[Op], capacity: int, dtype: np.dtype) -> tuple[list[Row],
     """The rows of a table of operations for up to `capacity` rows, and the size of the workspace that it needs.
 
     Scratch space comes first. Then, for every boundary between two operations, a padded buffer of activations and
-    one of their gradients, both for `capacity` rows. An operation in place has one for its input and output; for
-    activations only where its input is nobody else's: not the program's, nor what the one before needs to go back.
+    one of their gradients, both for `capacity` rows; behind those of its output, an operation's memory. One in place
+    has one buffer of gradients, and one of activations where nobody asks for its input again: where that is not the
+    program's, and neither it nor the one before needs it.
     """
     lds = [padded(n, dtype.itemsize) for n in [ops[0].n_in] + [op.n_out for op in ops]]
     end = max(lds) * (SCRATCH_ROW_BYTES // dtype.itemsize)
@@ -29,13 +30,15 @@ def lower(ops: Sequence[Op], capacity: int, dtype: np.dtype) -> tuple[list[Row],
         y, dy = x, dx
         if not kind.in_place:
             dy, end = end, end + size
-        if not kind.in_place or before is None or before.in_place:
+        if not kind.in_place or kind.needs_input or before is None or before.keeps_output:
             y, end = end, end + size
+        memory, end = end, end + padded(kind.memory * max(capacity, 1), dtype.itemsize)
         weights, bias = (tensor._place.offset for tensor in op.tensors) if op.tensors else (0, 0)
         rectified = kind.rectifies and behind is not None and behind.rectifier
         masked = kind.rectifies and before is not None and before.rectifier
         sizes = op.n_in, op.n_out, ld_in, ld_out
-        table.append(Row(0, 0, 0, *sizes, x, y, dx, dy, 0, weights, bias, rectified, masked, op.setting))
+        seed = op.noise.seed if op.noise else 0
+        table.append(Row(0, 0, 0, *sizes, x, y, dx, dy, 0, memory, weights, bias, rectified, masked, seed, op.setting))
         x, dx = y, dy
     return table, end
 
@@ -48,6 +51,7 @@ class Workspace:
         self.arena, self.capacity = arena, capacity
         self.rows, size = lower(ops, capacity, dtype)
         self.work = aligned_zeros(size, dtype)
+        self.noises = [(op.noise, self.memory(row)) for row, op in enumerate(ops) if op.noise]
         self._tables: dict[Any, np.ndarray] = {}
 
     def x(self, count: int) -> np.ndarray:
@@ -57,6 +61,20 @@ class Workspace:
     def y(self, count: int) -> np.ndarray:
         """The first rows of the program's output, with their pads."""
         return rows(self.work, self.rows[-1].y, count, self.rows[-1].ld_out)
+
+    def memory(self, row: int) -> np.ndarray:
+        """What an operation remembers from one call for the next; zeros at first."""
+        return self.work[self.rows[row].memory :][: self._ops[row].kind.memory * max(self.capacity, 1)]
+
+    def hand_over(self) -> None:
+        """Let operations draw random numbers: where nobody does this, they draw none."""
+        for noise, memory in self.noises:
+            noise.write(memory)
+
+    def take_back(self) -> None:
+        """Take up how often they have drawn."""
+        for noise, memory in self.noises:
+            noise.read(memory)
 
     def follow(self, arena: Arena) -> None:
         """Point the tables at the new places of the tensors."""
@@ -96,7 +114,7 @@ class Workspace:
     def _link_forward(self, table: np.ndarray, kernels: Any) -> None:
         for i, op in enumerate(self._ops):
             if not (i and table["rectified"][i - 1]):  # else it is done
-                table["forward"][i] = kernels.parts[f"{op.kind.name}.forward", self._dtype.char]
+                table["forward"][i] = kernels.parts[f"{op.part}.forward", self._dtype.char]
 
     def _link_backward(
         self, table: np.ndarray, kernels: Any, rule: str = "gradients", trained: Sequence[bool] | None = None
@@ -104,9 +122,9 @@ class Workspace:
         first = -1 if trained is None else trained.index(True)  # up to there nobody asks for the gradient of the input
         for i, op in enumerate(self._ops):
             if i > first and not (i + 1 < len(table) and table["masked"][i + 1]):
-                table["input"][i] = kernels.parts[f"{op.kind.name}.input", self._dtype.char]
+                table["input"][i] = kernels.parts[f"{op.part}.input", self._dtype.char]
             if op.kind.weights if trained is None else trained[i]:
-                table["parameters"][i] = kernels.parts[f"{op.kind.name}.parameters.{rule}", self._dtype.char]
+                table["parameters"][i] = kernels.parts[f"{op.part}.parameters.{rule}", self._dtype.char]
 
     def _link_apart(self, table: np.ndarray, kernels: Any) -> None:
         table["masked"] = 0

@@ -3,6 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+
+from ..kernels.table import COUNT_BASE
 from ..overrides import definer, is_plain
 from ..tensor import Tensor
 
@@ -10,14 +13,21 @@ from ..tensor import Tensor
 class Kind(NamedTuple):
     """What a class of layers, or of losses, is to the kernels.
 
-    `name` is known to both of their wings: a module, a dot and a name in it. Of an operation: whether it has `weights`
-    and bias; whether it is `in_place`, that is elementwise, with a gradient that follows from its output alone; whether
-    it takes the positive part of its input, a `rectifier`, which an operation that `rectifies` does in the same pass.
+    `name` is known to both of their wings: a module, a dot and a name in it; `variants` are others that stand in for it
+    where the settings of an object say so. Of an operation: whether it has `weights` and bias; whether its output, and
+    its gradients, may stand `in_place` of those of its input, though not the output where going back `needs_input`;
+    whether it `keeps_output`, to go back or to show it, so that what comes behind may not write there; how many numbers
+    for each row it has in its `memory` from one call for the next; whether it takes the positive part of its input, a
+    `rectifier`, which an operation that `rectifies` does in the same pass.
     """
 
     name: str
+    variants: tuple[str, ...] = ()
     weights: bool = False
     in_place: bool = False
+    needs_input: bool = False
+    keeps_output: bool = False
+    memory: int = 0
     rectifier: bool = False
     rectifies: bool = False
 
@@ -90,16 +100,41 @@ def forget_states(ops: Sequence["Op"], holder: Holder) -> None:
             state.forget(holder)
 
 
+class Noise:
+    """What a layer that draws random numbers tells the programs that run it.
+
+    While it is `training`, `share` of the numbers is left out; `count` is how often it drew. A program hands this to
+    the operation in the first numbers of its memory, where the operation itself counts on.
+    """
+
+    def __init__(self, seed: int, share: float):
+        self.seed, self.share = seed, share
+        self.training = True
+        self.count = 0
+
+    def write(self, memory: np.ndarray) -> None:
+        """Hand it over: the share, and the count in two numbers that are exact in any dtype."""
+        high, low = divmod(self.count, COUNT_BASE)
+        memory[:3] = self.share if self.training else 0.0, low, high
+
+    def read(self, memory: np.ndarray) -> None:
+        """Take the count back."""
+        self.count = int(memory[1]) + COUNT_BASE * int(memory[2])
+
+
 class Op(NamedTuple):
     """One layer as a program sees it."""
 
     kind: Kind
+    part: str  # the name of the kind, or of a variant of it
     name: str
     n_in: int
     n_out: int
     state: Callable[[], ForwardState | None]  # a weak reference: layers hold their program by way of their state
     tensors: tuple[Tensor, ...] = ()  # weights and bias
     setting: float = 0.0
+    noise: Noise | None = None
+    words: str = ""  # the layer as a message names it, where it says how wide its input must be
 
 
 class Job(NamedTuple):

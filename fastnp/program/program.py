@@ -129,14 +129,18 @@ class Program:
             self._claim_state()
         self._x[...] = x
         backend = kernels()
+        if space.noises:
+            space.hand_over()
         backend.forward(space.work, self.arena.data, space.forward(backend), self._batch)
+        if space.noises:
+            space.take_back()
         return self._y.copy()
 
     def _checked_input(self, x: Any) -> np.ndarray:
         x = real_array(x, self._input_name)
         if x.ndim == 2 and x.shape[1] == self.n_in:
             return x
-        what = f"Linear(in_features={self.n_in})"
+        what = next(op.words for op in self._ops if op.words)
         if x.ndim == 2:
             raise ValueError(f"{what} got an input with {x.shape[1]} features")
         hint = "; for one sample use x[np.newaxis, :], for one feature x[:, np.newaxis]" if x.ndim == 1 else ""
@@ -232,7 +236,10 @@ class Program:
         space, backend = self._reserve(min(job.batch_size, job.rows)), kernels()
         table = space.training(backend, rule, trained)
         arguments = table, space.work, self.arena.data, kept, numbers, x, y
-        return int(backend.train(losses, np.array(job, np.int64), *arguments))
+        space.hand_over()
+        done = int(backend.train(losses, np.array(job, np.int64), *arguments))
+        space.take_back()
+        return done
 
     def state_after_training(self, x: np.ndarray) -> np.ndarray:
         """Take up the forward state of the last batch, whose input was x; returns its output in a new array."""

@@ -102,9 +102,11 @@ class _Run:
             if kind_of(layer) is None:
                 continue
             if isinstance(layer, Activation):
+                y = layer.activated
                 before = self.x if not i else outputs[i - 1]
+                if layer._kernel_kind.needs_input:
+                    before = layer._last_input()
                 if before is not None:
-                    y = layer.activated
                     exact = layer._exact_value(wide(before.astype(y.dtype)))
                     self._row(
                         self._name(i), "output", y, exact.reshape(y.shape), value_bound(layer, abs(exact), y.dtype)
@@ -151,7 +153,9 @@ class _Run:
                 continue
             dy = wide(given.astype(gradient.dtype))
             if isinstance(layer, Activation):
-                slope = 1.0 * layer._exact_slope(wide(layer.activated))
+                y = wide(layer.activated)
+                x = wide(layer._last_input()).reshape(y.shape) if layer._kernel_kind.needs_input else None
+                slope = 1.0 * layer._exact_slope(x, y)
                 exact = np.where(slope == 0, 0, dy * slope)
                 self._row(
                     self._name(i), "input gradient", gradient, exact, gradient_bound(layer, dy, slope, gradient.dtype)

@@ -34,7 +34,7 @@ class Operands:
         self.row, self.batch, self.numbers = row, batch, numbers
         self._inputs, self._work, self._params, self._target = inputs, work, params, target
         self.n_in, self.n_out, self.setting = row.n_in, row.n_out, row.setting
-        self.rectified, self.masked = row.rectified, row.masked
+        self.rectified, self.masked, self.seed = row.rectified, row.masked, row.seed
 
     @property
     def x(self):
@@ -51,6 +51,10 @@ class Operands:
     @property
     def dy(self):
         return rows(self._work, self.row.dy, self.batch, self.row.ld_out)
+
+    def memory(self, count):
+        """The first numbers of what the operation remembers."""
+        return self._work[self.row.memory : self.row.memory + count]
 
     @property
     def weights(self):

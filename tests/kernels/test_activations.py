@@ -67,7 +67,7 @@ def test_gradients(name, dtype, setting):
         forward.run(NUMBA)
     y = forward["y"][:, :64]
     dy = np.random.default_rng(1).standard_normal(x.shape).astype(dtype)
-    value, bound = bounds.exact_gradient(layer, dy, y)
+    value, bound = bounds.exact_gradient(layer, dy, x, y)
     for kernels in NUMBA, TWINS:
         call = build(f"{name}_input", case, dtype, setting=setting)
         for field, numbers in ("x", x), ("y", y), ("dy", dy):

@@ -84,14 +84,14 @@ def exact_value(layer: Any, x: np.ndarray) -> tuple[np.ndarray, Any]:
         return layer._exact_value(x.astype(HIGHER[x.dtype])), layer._ulps
 
 
-def exact_gradient(layer: Any, dy: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, Any]:
-    """What an activation makes of the gradient dy, where its value is y; and the ulp of it that a kernel may be off.
+def exact_gradient(layer: Any, dy: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, Any]:
+    """What an activation makes of the gradient dy, where it made y of x; and how many ulp of it a kernel may be off.
 
     The slope may be off by so many ulp of 1 where it is smaller, and the product is rounded.
     """
     high = HIGHER[y.dtype]
     with np.errstate(all="ignore"):
-        slope = layer._exact_slope(y.astype(high))
+        slope = layer._exact_slope(x.astype(high), y.astype(high))
         value = np.where(slope == 0, 0, dy.astype(high) * slope) if layer._slope_ulps == 0 else dy.astype(high) * slope
         ulps = np.where(slope != 0, layer._slope_ulps / np.minimum(1, np.abs(np.where(slope == 0, 1, slope))), 0)
         return value, ulps + (0.5 if layer._slope_ulps else 0)

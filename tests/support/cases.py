@@ -299,7 +299,7 @@ def _table(network, itemsize, capacity, gap, fused=True):
         y, dy = x, dx
         if is_linear(layer):
             dy, work = work, work + size
-        if is_linear(layer) or not i or not is_linear(before):
+        if is_linear(layer) or not i or not is_linear(before) or ACTIVATIONS[layer]._kernel_kind.needs_input:
             y, work = work, work + size
         for name, value in zip(
             ("n_in", "n_out", "ld_in", "ld_out"), (*widths[i : i + 2], *lds[i : i + 2]), strict=True
