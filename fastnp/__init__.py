@@ -25,7 +25,8 @@ from .layers.activations import LeakyReLU, ReLU, Tanh
 from .layers.layer import Layer
 from .layers.linear import Linear
 from .layers.sequential import Sequential
-from .losses import MSE
+from .losses.elementwise import MSE
+from .losses.loss import Loss
 from .optimizers.optimizer import Optimizer
 from .optimizers.sgd import SGD
 from .tensor import Tensor
@@ -55,6 +56,7 @@ __all__ = [
     "Layer",
     "LeakyReLU",
     "Linear",
+    "Loss",
     "Normal",
     "Optimizer",
     "ReLU",

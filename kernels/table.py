@@ -38,11 +38,17 @@ COLUMNS = ROW.itemsize // 8  # of the table as the 8-byte integers that kernels 
 
 # One call of `train`, as integers: its columns.
 LOSS = 0  # the loss, by number
-BATCH_SIZE = 1
-ROWS = 2  # of an epoch
-STRIDE = 3  # from the first row of an epoch to that of the next
-MEAN = 4  # whether the loss is a mean, else a sum
-JOB_COLUMNS = 5
+LOSS_NUMBERS = 1  # where its numbers begin, behind those of the rule
+BATCH_SIZE = 2
+ROWS = 3  # of an epoch
+STRIDE = 4  # from the first row of an epoch to that of the next
+REDUCTION = 5
+JOB_COLUMNS = 6
+
+# What becomes of the losses of a batch:
+SUM = 0
+MEAN = 1  # over what the losses count, which rows with a weight do so often
+EACH = 2  # SUM, and they are written out
 
 
 class Operation(NamedTuple):

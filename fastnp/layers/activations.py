@@ -21,10 +21,10 @@ __all__ = ["LeakyReLU", "ReLU", "Tanh"]
 class Activation(BuiltIn):
     """Base class of the library's activations: each declares its kind, and what `cross_check` holds it to.
 
-    `_exact_value(x)` and `_exact_slope(x, y)` are the function and its derivative in NumPy, in any precision; the latter
-    goes by the function's value y or, where the kind says that it needs its input, by x, which is None
-    elsewhere. Kernels come within `_ulps` of the one, and `_slope_ulps` · max(1, |slope|) of the other; no slope is
-    steeper than `_steepest`.
+    `_exact_value(x)` and `_exact_slope(x, y)` are the function and its derivative in NumPy, in any precision; the slope
+    goes by the function's value y or, where the kind says that it needs its input, by x, which is None elsewhere.
+    Kernels come within `_ulps` of the one, and `_slope_ulps` · max(1, |slope|) of the other; no slope is steeper than
+    `_steepest`.
     """
 
     _exact_value: ClassVar[Callable[..., Any]]

@@ -141,7 +141,8 @@ class Job(NamedTuple):
     """What a training run is told of its batches."""
 
     loss: int  # the number of its part
+    loss_numbers: int  # how many numbers of the optimizer stand before those of the loss
     batch_size: int
     rows: int  # of an epoch
     stride: int  # from the first row of an epoch to that of the next
-    mean: bool
+    reduction: int

@@ -8,7 +8,7 @@ import numpy as np
 from ..arena import Arena, gather
 from ..arrays import real_array
 from ..backend import kernels
-from ..kernels.table import rows
+from ..kernels.table import SUM, rows
 from ..tensor import Tensor
 from .lowering import Workspace
 from .op import Job, Op, forget_states, move_states
@@ -216,7 +216,7 @@ class Program:
         table = space.training(backend, rule, trained)
         if (backend.name, self.dtype.char) not in _trained:
             numbers, none = np.zeros(0, self.dtype), np.zeros((0, 1), self.dtype)
-            job = np.array(Job(loss, 1, 0, 0, False), np.int64)
+            job = np.array(Job(loss, 0, 1, 0, 0, SUM), np.int64)
             backend.train(np.zeros(0), job, table, numbers, numbers, numbers, numbers, none, none)
             _trained.add((backend.name, self.dtype.char))
 

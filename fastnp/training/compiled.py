@@ -14,6 +14,7 @@ from ..data.sampler import BatchSampler
 from ..errors import DivergedError
 from ..kernels import padded
 from ..layers.sequential import Sequential
+from ..losses.built_in import REDUCTIONS
 from ..overrides import is_plain
 from ..program.op import Job, Rule, kind_of, own_of
 from ..program.program import Program
@@ -93,7 +94,8 @@ class CompiledRun:
         program.compile_training(optimizer._kernel_rule.name, trained.rows, self._loss())
 
     def _loss(self) -> int:
-        number: int = kernels().parts[f"{self._loss_fn._kernel_kind.name}.sum", self.program.dtype.char]
+        part = self._loss_fn._part(self._Y.shape)
+        number: int = kernels().parts[f"{part}.sum", self.program.dtype.char]
         return number
 
     @staticmethod
@@ -174,9 +176,10 @@ class CompiledRun:
     def _train(self, losses: np.ndarray, rows: int, stride: int) -> int:
         """One kernel call over the staged rows; leaves model and loss in the state that the loop would."""
         optimizer, program, trained = self._optimizer, self.program, self._trained
-        batch_size = min(self._batch_size, rows)
-        job = Job(self._loss(), batch_size, rows, stride, self._loss_fn.reduction == "mean")
+        batch_size, loss_fn = min(self._batch_size, rows), self._loss_fn
         numbers = optimizer._numbers_as(program.dtype)
+        job = Job(self._loss(), len(numbers), batch_size, rows, stride, REDUCTIONS[loss_fn.reduction])
+        numbers = np.concatenate([numbers, loss_fn._numbers_as(program.dtype, program.n_out)])
         start = time.perf_counter()
         done = program.train(
             losses, job, optimizer._kernel_rule.name, trained.rows, trained.kept, numbers, self._x, self._y

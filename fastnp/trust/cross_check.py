@@ -17,7 +17,7 @@ from ..arrays import real_array
 from ..backend import BACKENDS, use_backend
 from ..layers.activations import Activation
 from ..layers.linear import Linear
-from ..losses import MSE
+from ..losses.elementwise import MSE
 from ..optimizers.sgd import SGD
 from ..program.op import kind_of
 from .cross_report import CrossReport, CrossRow

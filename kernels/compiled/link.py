@@ -18,7 +18,7 @@ def _address(name, char):
     room, of, role, *rule = name.split(".")
     found = getattr(importlib.import_module(f".{room}", __package__), of)
     if role == "sum":
-        return part(found, types.float64(p, p, i, p, i, i, i, types.float64), name)
+        return part(found, types.float64(p, p, i, p, i, p, i, i, i), name)
     updates = importlib.import_module(".updates", __package__)
     if role == "flat":
         return part(updates.flat(found.update), types.void(p, p, i, p, i, p), name)

@@ -2,7 +2,7 @@
 
 import math
 
-from ..table import BATCH_SIZE, LOSS, MEAN, ROWS, STRIDE
+from ..table import BATCH_SIZE, LOSS, LOSS_NUMBERS, REDUCTION, ROWS, STRIDE
 from . import walk
 from ._jit import kernel
 from .calling import call, call_for_number, row
@@ -31,10 +31,15 @@ def backward(work, params, target, numbers, table, batch):
 
 
 @kernel
-def loss(part, dpred, pred, target, scale):
-    """The sum of a loss, a double; dpred gets its gradient times `scale`. dpred, pred, target (rows, n), unpadded."""
+def loss(part, results, pred, target, numbers, reduction):
+    """What a loss comes to, a double. results (1, rows, n) gets its gradient; (2, rows, n) each loss, too, for EACH.
+
+    pred (rows, n) and target (rows, ·), behind which the weights of the rows may stand (see `losses`), are unpadded.
+    """
     batch, n = pred.shape
-    return call_for_number(part, (pointer(dpred, 0), pointer(pred, 0), n, pointer(target, 0), n, batch, n, scale))
+    target_, columns = pointer(target, 0), target.shape[1]
+    arguments = pointer(pred, 0), n, target_, columns, pointer(numbers, 0), batch, n, reduction
+    return call_for_number(part, (pointer(results, 0), *arguments))
 
 
 @kernel
@@ -51,25 +56,25 @@ def train(losses, job, table, work, params, kept, numbers, x, y):
     """Train a program on batches; returns how many batches were trained on.
 
     One epoch for each number in losses (epochs,), a double to which the losses of its batches are added.
-    Epoch e takes the rows e·STRIDE … e·STRIDE + ROWS − 1 of x (·, ld_in), padded, and y (·, n_out), in batches of
-    BATCH_SIZE; the last may be shorter. The gradient is that of the loss, its mean where MEAN, else its sum.
-    job (JOB_COLUMNS,) int64; kept (multiple of size,) and numbers are what the rule of the rows takes; work, params
-    and table as for `backward`. A loss that is not finite ends the call before that batch changes a parameter,
+    Epoch e takes the rows e·STRIDE … e·STRIDE + ROWS − 1 of x (·, ld_in), padded, and y (·, ·), the targets as the loss
+    takes them, in batches of BATCH_SIZE; the last may be shorter. job (JOB_COLUMNS,) int64; kept (multiple of size,)
+    and numbers are what the rule of the rows takes, and behind these those of the loss; work, params and table as for
+    `backward`. A loss that is not finite ends the call before that batch changes a parameter,
     and stands in losses.
     """
     last = row(table, len(table) - 1)
     work_, params_, kept_, numbers_ = pointer(work, 0), pointer(params, 0), pointer(kept, 0), pointer(numbers, 0)
     far, n, ld, stride = params.size, last.n_out, last.ld_out, job[STRIDE]
-    pred, dpred = at(work_, last.y), at(work_, last.dy)
+    pred, dpred, loss_numbers = at(work_, last.y), at(work_, last.dy), at(numbers_, job[LOSS_NUMBERS])
     done = 0
     for epoch in range(len(losses)):
         for start in range(epoch * stride, epoch * stride + job[ROWS], job[BATCH_SIZE]):
             batch = min(job[BATCH_SIZE], epoch * stride + job[ROWS] - start)
             inputs = pointer(x, start * x.shape[1])
             walk.forward(inputs, work_, params_, table, batch)
-            scale = 1 / (batch * n) if job[MEAN] else 1.0
             target = pointer(y, start * y.shape[1])
-            loss = scale * call_for_number(job[LOSS], (dpred, pred, ld, target, y.shape[1], batch, n, scale))
+            arguments = dpred, pred, ld, target, y.shape[1], loss_numbers, batch, n, job[REDUCTION]
+            loss = call_for_number(job[LOSS], arguments)
             if not math.isfinite(loss):
                 losses[epoch] = loss
                 return done

@@ -221,6 +221,58 @@ def store(typingctx, tile, p, ld):
     return types.void(tile, p, types.intp), codegen
 
 
+def _masks(builder, tile_type, columns):
+    """For each vector of a tile, which of its lanes are among the first `columns` of their row."""
+    index_type = ir.VectorType(columns.type, tile_type.lanes)
+    limits = _splat(builder, index_type, columns)
+    for i in range(tile_type.count):
+        first = i % tile_type.cols * tile_type.lanes
+        index = ir.Constant(index_type, list(range(first, first + tile_type.lanes)))
+        yield builder.icmp_signed("<", index, limits)
+
+
+def _masked(builder, name, result, arguments):
+    """Call llvm.masked.load or .store, which touch no memory where the mask is not set."""
+    function_type = ir.FunctionType(result, [argument.type for argument in arguments])
+    return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), arguments)
+
+
+@intrinsic
+def load_columns(typingctx, like, p, columns, fill):
+    """A tile of one row, shaped as `like`, from `p` on; from column `columns` on it is `fill`, and nothing is read."""
+
+    def codegen(context, builder, signature, args):
+        _, base, limit, rest = args
+        vector_type, vectors = _vector_type(like), []
+        name = f"llvm.masked.load.v{like.lanes}f{like.dtype.bitwidth}.p0"
+        align = ir.Constant(ir.IntType(32), _align(like))
+        for i, mask in enumerate(_masks(builder, like, limit)):
+            address = _address(builder, base, ir.Constant(ir.IntType(64), i * like.lanes), vector_type)
+            others = _splat(builder, vector_type, rest)
+            vectors.append(_masked(builder, name, vector_type, [address, align, mask, others]))
+        return _tile(context, builder, like, vectors)
+
+    return like(like, p, types.intp, like.dtype), codegen
+
+
+@intrinsic
+def store_columns(typingctx, tile, p, columns):
+    """Store the first `columns` numbers of a tile of one row from `p` on."""
+
+    def codegen(context, builder, signature, args):
+        values, base, limit = args
+        name = f"llvm.masked.store.v{tile.lanes}f{tile.dtype.bitwidth}.p0"
+        align = ir.Constant(ir.IntType(32), _align(tile))
+        for i, (vector, mask) in enumerate(
+            zip(_vectors(builder, tile, values), _masks(builder, tile, limit), strict=True)
+        ):
+            address = _address(builder, base, ir.Constant(ir.IntType(64), i * tile.lanes), vector.type)
+            _masked(builder, name, ir.VoidType(), [vector, address, align, mask])
+        return context.get_dummy_value()
+
+    return types.void(tile, p, types.intp), codegen
+
+
 @intrinsic
 def prefetch(typingctx, like, p, ld):
     """Ask for the cache lines of a tile shaped as `like` from `p` on, its rows `ld` apart, to be written soon."""
@@ -237,6 +289,20 @@ def prefetch(typingctx, like, p, ld):
         return context.get_dummy_value()
 
     return types.void(like, p, types.intp), codegen
+
+
+@intrinsic
+def sixteen(typingctx, p):
+    """A tile of +0, one row of 16 numbers of the type of those at `p`, in as many vectors as it takes.
+
+    What is summed up in these, and then by halves, is the same on every CPU, however wide its vectors are.
+    """
+    tile_type = TileType(p.dtype, 1, max(1, 16 * (p.dtype.bitwidth // 8) // VECTOR_BYTES))
+
+    def codegen(context, builder, signature, args):
+        return cgutils.get_null_value(context.get_value_type(tile_type))
+
+    return tile_type(p), codegen
 
 
 @intrinsic
@@ -391,15 +457,52 @@ def widen(typingctx, a):
 
 
 @intrinsic
-def total(typingctx, a):
-    """The sum of all numbers of a tile, in ascending order."""
+def total(typingctx, start, a):
+    """`start` and all numbers of a tile, added up in ascending order."""
 
     def codegen(context, builder, signature, args):
-        result = ir.Constant(_element(a.dtype), 0.0)
-        for vector in _vectors(builder, a, args[0]):
+        result, tile = args
+        for vector in _vectors(builder, a, tile):
             for lane in range(a.lanes):
                 result = builder.fadd(result, builder.extract_element(vector, ir.Constant(ir.IntType(32), lane)))
         return result
+
+    return a.dtype(a.dtype, a), codegen
+
+
+def _by_halves(builder, vectors, operation):
+    """What an operation makes of numbers k and k + half of them, again and again until one is left."""
+    while len(vectors) > 1:
+        half = len(vectors) // 2
+        vectors = [operation(builder, *pair) for pair in zip(vectors[:half], vectors[half:], strict=True)]
+    (vector,) = vectors
+    lanes = half = vector.type.count
+    while half > 1:
+        half //= 2
+        order = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [(lane + half) % lanes for lane in range(lanes)])
+        vector = operation(builder, vector, builder.shuffle_vector(vector, vector, order))
+    return builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
+
+
+@intrinsic
+def sum_by_halves(typingctx, a):
+    """The sum of all numbers of a tile: of 16, say, first k + (k + 8), then those k + (k + 4), and so on."""
+
+    def codegen(context, builder, signature, args):
+        return _by_halves(builder, _vectors(builder, a, args[0]), lambda builder, x, y: builder.fadd(x, y))
+
+    return a.dtype(a), codegen
+
+
+@intrinsic
+def largest(typingctx, a):
+    """The largest number of a tile; any where one of them is NaN."""
+
+    def operation(builder, x, y):
+        return builder.select(builder.fcmp_ordered("<", x, y), y, x)
+
+    def codegen(context, builder, signature, args):
+        return _by_halves(builder, _vectors(builder, a, args[0]), operation)
 
     return a.dtype(a), codegen
 
@@ -485,15 +588,9 @@ def keep_columns(typingctx, a, columns):
 
     def codegen(context, builder, signature, args):
         value, limit = args
-        index_type = ir.VectorType(limit.type, a.lanes)
-        limits = _splat(builder, index_type, limit)
         zero = ir.Constant(_vector_type(a), None)
-        kept = []
-        for i, vector in enumerate(_vectors(builder, a, value)):
-            first = i % a.cols * a.lanes
-            index = ir.Constant(index_type, list(range(first, first + a.lanes)))
-            kept.append(builder.select(builder.icmp_signed("<", index, limits), vector, zero))
-        return _tile(context, builder, a, kept)
+        pairs = zip(_vectors(builder, a, value), _masks(builder, a, limit), strict=True)
+        return _tile(context, builder, a, [builder.select(mask, vector, zero) for vector, mask in pairs])
 
     return a(a, types.intp), codegen
 

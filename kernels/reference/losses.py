@@ -1,11 +1,38 @@
-"""Losses: their sum over a batch, in double, and the gradient of it times a scale."""
+"""Losses: what they come to over a batch, in double, and the gradient of that."""
 
 import numpy as np
 
+from ..table import EACH, MEAN
 
-def mse(dpred, pred, target, scale):
-    """dpred = scale·(pred − target); returns Σ ½ (pred − target)²."""
-    np.subtract(pred, target, out=dpred)
-    squares = np.square(dpred, dtype=np.float64)
-    np.multiply(dpred, pred.dtype.type(scale), out=dpred)
-    return 0.5 * float(np.sum(squares))
+
+def weights_of(target, columns):
+    """The weights of the rows, (batch, 1), whose targets have so many columns; None where there are none."""
+    return target[:, columns:] if target.shape[1] > columns else None
+
+
+def scale_of(weights, batch, count, reduction):
+    """What the sum of the losses is multiplied by, `count` of which are of one row; 0 where all weights are."""
+    if reduction != MEAN:
+        return 1.0
+    total = float(batch) if weights is None else float(np.sum(weights, dtype=np.float64))
+    return 1 / (total * count) if total > 0 else 0.0
+
+
+def reduced(results, terms, slopes, weights, reduction):
+    """The loss, from what each number of a row adds to it and its slope; fills `results` (gradients, and terms)."""
+    dtype, scale = slopes.dtype.type, scale_of(weights, len(slopes), slopes.shape[1], reduction)
+    if weights is None:
+        np.multiply(slopes, dtype(scale), out=results[0])
+    else:
+        np.multiply(slopes, (scale * weights.astype(np.float64)).astype(dtype), out=results[0])
+        terms = terms * weights
+    if reduction == EACH:
+        results[1] = terms
+    return scale * float(np.sum(terms, dtype=np.float64))
+
+
+def mse(results, pred, target, numbers, reduction):
+    """½ (pred − target)²"""
+    n = pred.shape[1]
+    difference = pred - target[:, :n]
+    return reduced(results, 0.5 * np.square(difference, dtype=np.float64), difference, weights_of(target, n), reduction)

@@ -2,7 +2,9 @@
 
 import math
 
-from ..table import BATCH_SIZE, LOSS, MEAN, ROWS, STRIDE, rows
+import numpy as np
+
+from ..table import BATCH_SIZE, LOSS, LOSS_NUMBERS, REDUCTION, ROWS, STRIDE, rows
 from . import walk
 from .link import function_of
 from .operands import rows_of, silent
@@ -21,8 +23,8 @@ def backward(work, params, target, numbers, table, batch):
 
 
 @silent
-def loss(part, dpred, pred, target, scale):
-    return function_of(part)(dpred, pred, target, scale)
+def loss(part, results, pred, target, numbers, reduction):
+    return function_of(part)(results, pred, target, numbers, reduction)
 
 
 @silent
@@ -36,7 +38,8 @@ def update(part, p, kept, far, g, numbers):
 @silent
 def train(losses, job, table, work, params, kept, numbers, x, y):
     last = rows_of(table)[-1]
-    size, count, stride = (int(job[column]) for column in (BATCH_SIZE, ROWS, STRIDE))
+    size, count, stride, reduction = (int(job[column]) for column in (BATCH_SIZE, ROWS, STRIDE, REDUCTION))
+    numbers, loss_numbers = np.split(numbers, [int(job[LOSS_NUMBERS])])
     done = 0
     for epoch in range(len(losses)):
         for start in range(epoch * stride, epoch * stride + count, size):
@@ -44,8 +47,9 @@ def train(losses, job, table, work, params, kept, numbers, x, y):
             inputs = x[start:].reshape(-1)
             walk.forward(inputs, work, params, table, batch)
             pred, dpred = (rows(work, at, batch, last.ld_out)[:, : last.n_out] for at in (last.y, last.dy))
-            scale = 1 / pred.size if job[MEAN] else 1.0
-            loss = function_of(int(job[LOSS]))(dpred, pred, y[start : start + batch], scale) * scale
+            loss = function_of(int(job[LOSS]))(
+                dpred[np.newaxis], pred, y[start : start + batch], loss_numbers, reduction
+            )
             if not math.isfinite(loss):
                 losses[epoch] = loss
                 return done

@@ -16,7 +16,7 @@ from sizes import PLAIN_NETWORKS, Network
 import fastnp
 from fastnp.kernels import SCRATCH_ROW_BYTES, padded
 from fastnp.kernels.alone import Alone
-from fastnp.kernels.table import ROW, as_integers, rows
+from fastnp.kernels.table import EACH, MEAN, ROW, SUM, as_integers, rows
 from fastnp.layers.activations import Activation
 
 DTYPES = (np.float32, np.float64)
@@ -243,17 +243,20 @@ def activation(name, setting):
 # --- losses and rules ---
 
 
-def loss(call, case, rng, draw, of="mse", scale=0.375):
-    shape = (case.batch, case.n_out)
-    call.arguments.update(
-        dpred=call.array(np.full(shape, NAN), written=case.batch),
-        pred=call.array(draw(rng, shape)),
-        target=call.array(draw(rng, shape)),
-        scale=scale,
-    )
+def loss(call, case, rng, draw, of="mse", reduction=MEAN, weighted=False):
+    """`dpred` and, for EACH, `terms` are written."""
+    shape, kinds = (case.batch, case.n_out), 1 + (reduction == EACH)
+    results = call.array(np.full((kinds * case.batch, case.n_out), NAN), written=kinds * case.batch)
+    results = results.reshape(kinds, *shape)
+    pred, target = draw(rng, shape), draw(rng, shape)
+    if weighted:
+        target = np.concatenate([target, rng.uniform(0, 2, (case.batch, 1))], axis=1)
+    call.arguments.update(pred=call.array(pred), target=call.array(target))
+    call.arguments.update(dpred=results[0], terms=results[-1], reduction=reduction)
 
     def make(kernels):
-        return kernels.loss(kernels.parts[f"losses.{of}.sum", call.dtype.char], *call.arguments.values())
+        part = kernels.parts[f"losses.{of}.sum", call.dtype.char]
+        return kernels.loss(part, results, call["pred"], call["target"], np.zeros(0, call.dtype), reduction)
 
     call.make = make
 
@@ -432,13 +435,13 @@ def train(call, network, rng, draw, epochs=2, stride=None, numbers=(0.01, 0.9, 0
     def make(kernels):
         names = ("losses", "work", "params", "velocity", "numbers", "x", "y")
         losses, work, params, velocity, numbers, x, y = (call[name] for name in names)
-        job = [kernels.parts["losses.mse.sum", call.dtype.char], *(call[n] for n in ("batch_size", "rows", "stride"))]
+        sizes = [call[name] for name in ("batch_size", "rows", "stride")]
+        job = [kernels.parts["losses.mse.sum", call.dtype.char], len(numbers), *sizes, MEAN if call["mean"] else SUM]
         table = linked(kernels, network, call["table"], call.dtype.char, "momentum")
         table = table.copy()
         first = next(i for i, layer in enumerate(network.layers) if is_linear(layer))
         table.view(ROW)["input"][: first + 1] = 0  # nobody asks for these
-        job = np.array([*job, call["mean"]], np.int64)
-        return kernels.train(losses, job, table, work, params, velocity, numbers, x, y)
+        return kernels.train(losses, np.array(job, np.int64), table, work, params, velocity, numbers, x, y)
 
     call.make = make
 

@@ -101,6 +101,27 @@ def stand_in(vector_bytes, wide):
     def keep_columns(a, columns):
         return Tile(np.where(np.arange(width(a)) < columns, a.values, a.values.dtype.type(0)), a.cols)
 
+    def load_columns(like, p, columns, fill):
+        tile, count = splat(like, fill), min(max(columns, 0), width(like))
+        tile.values[0, :count] = p.numbers(count)
+        return tile
+
+    def store_columns(tile, p, columns):
+        count = min(max(columns, 0), width(tile))
+        p.numbers(count)[:] = tile.values[0, :count]
+
+    def sixteen(p):
+        return zeros(p, 1, max(1, 16 * p.flat.itemsize // vector_bytes))
+
+    def by_halves(operation):
+        def folded(a):
+            numbers = a.values[0]
+            while numbers.size > 1:
+                numbers = operation(*np.split(numbers, 2))
+            return numbers[0]
+
+        return folded
+
     def transpose(like, dst, dst_ld, src, src_ld, src_rows):
         lanes = width(like)
         block = np.array([at(src, min(r, src_rows - 1) * src_ld).numbers(lanes) for r in range(lanes)])
@@ -119,8 +140,10 @@ def stand_in(vector_bytes, wide):
         where_positive=elementwise(lambda a, b: np.where(a > 0, b, b.dtype.type(0))),
         constant=constant, power_of_two=power_of_two, polynomial=polynomial, divide=elementwise(np.divide),
         where_less=elementwise(lambda a, b, x, y: np.where(a < b, x, y)), copy_sign=elementwise(np.copysign),
-        widen=lambda a: Tile(a.values.astype(np.float64), a.cols), total=lambda a: sum(a.values.ravel().tolist()),
-        keep_columns=keep_columns, transpose=transpose,
+        widen=lambda a: Tile(a.values.astype(np.float64), a.cols), keep_columns=keep_columns, transpose=transpose,
+        total=lambda start, a: sum(a.values.ravel().tolist(), start), sum_by_halves=by_halves(np.add),
+        largest=by_halves(lambda x, y: np.where(x < y, y, x)), sixteen=sixteen,
+        load_columns=load_columns, store_columns=store_columns,
     )  # fmt: skip
     return module
 

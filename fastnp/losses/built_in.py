@@ -1,0 +1,120 @@
+"""What the library's own losses share: kernels compute them."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..arrays import real_array, working_dtype
+from ..backend import kernels
+from ..checks import one_of
+from ..kernels.table import EACH, MEAN, SUM
+from ..overrides import Checks
+from ..program.op import Kind
+from ..state import State
+from ..weights import checked_weights
+from .loss import Loss
+
+REDUCTIONS = {"mean": MEAN, "sum": SUM, "none": EACH}
+_NO_NUMBERS = {char: np.zeros(0, char) for char in "fd"}
+
+
+class BuiltInLoss(Loss):
+    """A loss whose class declares, in `_kernel_kind`, what it is to the kernels.
+
+    Those that follow are for what is peculiar to a loss; by default it is elementwise, and takes any targets.
+    """
+
+    _checks: ClassVar[Checks] = {"reduction": one_of("mean", "none", "sum")}
+    _kernel_kind: ClassVar[Kind]
+
+    def __init__(self, name: str, reduction: str):
+        super().__init__(name)
+        self.reduction = reduction
+        self._last: list[Any] = [None, None, None]  # pred, target and the gradient
+
+    def _part(self, shape: Sequence[int]) -> str:
+        """The name of the kind, or of the variant of it that takes targets of this shape."""
+        return self._kernel_kind.name
+
+    def _kernel_numbers(self, n: int) -> Sequence[float]:
+        """The settings, as the kernel takes them, for predictions n wide. Raises ValueError where they do not fit."""
+        return ()
+
+    def _numbers_as(self, dtype: np.dtype, n: int) -> np.ndarray:
+        """`_kernel_numbers` as an array."""
+        numbers = self._kernel_numbers(n)
+        return np.array(numbers, dtype) if numbers else _NO_NUMBERS[dtype.char]
+
+    def _columns(self, n: int, shape: Sequence[int]) -> int | None:
+        """How wide a row of targets of this shape is, for predictions (rows, n); None where it does not fit these."""
+        return n if tuple(shape[1:]) == (n,) else None
+
+    def _check_target(self, target: np.ndarray, n: int, first: int = 0) -> None:
+        """Refuse targets, rows from number `first` on, that are none of this loss for predictions n wide."""
+
+    def _counts(self, target: np.ndarray, weight: np.ndarray | None) -> float:
+        """How many rows a mean over these counts, each as often as its weight says."""
+        return float(len(target)) if weight is None else float(np.sum(weight, dtype=np.float64))
+
+    def _each(self, terms: np.ndarray) -> np.ndarray:
+        """What reduction 'none' returns of the losses that the kernel wrote, of the shape of pred."""
+        return terms
+
+    def _check_shapes(self, pred: np.ndarray, target: np.ndarray) -> None:
+        if pred.shape != target.shape:
+            column = pred.ndim == 2 and pred.shape[1] == 1 and target.shape == (len(pred),)
+            raise ValueError(
+                f"{self.name}: pred has shape {pred.shape}, target {target.shape}; they must be equal, "
+                f"nothing is broadcast{'; give target[:, np.newaxis]' if column else ''}"
+            )
+
+    @State
+    def pred(self) -> np.ndarray | None:
+        return self._last[0]
+
+    @State
+    def target(self) -> np.ndarray | None:
+        return self._last[1]
+
+    def forward(self, pred: Any, target: Any, weight: Any = None) -> Any:
+        """The loss of pred against target; `weight` is a number for each row, not negative."""
+        pred, target = (
+            real_array(pred, "the pred given to the loss"),
+            real_array(target, "the target given to the loss"),
+        )
+        self._check_shapes(pred, target)
+        if self.reduction == "mean" and not pred.size:
+            raise ValueError(f"{self.name}: the mean loss of an empty batch, of shape {pred.shape}, is not defined")
+        dtype = working_dtype(pred)
+        pred, shape = pred.astype(dtype, "C"), target.shape
+        rows = pred
+        if pred.ndim != 2:
+            rows = pred.reshape((len(pred), -1) if weight is not None and pred.size else (1, -1))
+        n = rows.shape[1]
+        numbers = self._numbers_as(dtype, n)
+        self._check_target(target, n)
+        target = target.astype(dtype, "C")
+        targets = target if pred.ndim == target.ndim == 2 else target.reshape(len(rows), -1)
+        if weight is not None:
+            weights = checked_weights(f"{self.name}: weight", weight, len(rows)).astype(dtype)
+            targets = np.concatenate([targets, weights[:, np.newaxis]], axis=1)
+        results = np.empty((1 + (self.reduction == "none"), *rows.shape), dtype)
+        backend = kernels()
+        part = backend.parts[f"{self._part(shape)}.sum", dtype.char]
+        loss = backend.loss(part, results, rows, targets, numbers, REDUCTIONS[self.reduction])
+        self._last[:] = pred, target, results[0].reshape(pred.shape)
+        return self._each(results[1].reshape(pred.shape)) if self.reduction == "none" else loss
+
+    def backward(self) -> np.ndarray:
+        """The gradient of the last loss with respect to pred, in a new array."""
+        gradient: np.ndarray | None = self._last[2]
+        if gradient is None:
+            raise ValueError(f"{self.name}: backward before a loss; call {self.name}(pred, target) first")
+        return gradient.copy()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_last": list(self._last)}  # a copy remembers by itself
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(reduction={getattr(self, 'reduction', 'mean')!r})"
