@@ -5,17 +5,22 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..checks import check_name
+from ..checks import check_flag, check_name
 from ..overrides import Checks, Watched
 from ..tensor import Tensor
 from .prediction import interrupted, predicting
 
 
 class Layer(Watched):
-    """Base class. A layer of your own defines `forward`, `backward` and, where it has any, `parameters`."""
+    """Base class. A layer of your own defines `forward`, `backward` and, where it has any, `parameters`.
 
-    _checks: ClassVar[Checks] = {"name": check_name}
+    `training` is what `train` and `eval` set last, True at first. A layer that does otherwise in training, as dropout
+    does, defines `predict`, too: what it does after `eval`.
+    """
+
+    _checks: ClassVar[Checks] = {"name": check_name, "training": check_flag}
     name = "layer"
+    training = True
 
     def __init__(self, name: str = "layer"):
         self.name = name
@@ -31,6 +36,17 @@ class Layer(Watched):
     def predict(self, x: Any) -> np.ndarray:
         """The output for x, where nobody will ask for `backward`."""
         return self(x)
+
+    def train(self, mode: bool = True) -> "Layer":
+        """Let this layer, and those in it, compute as in training from now on, or as in prediction; returns it."""
+        self.training = mode
+        for layer in self._layers_inside() or ():
+            layer.train(mode)
+        return self
+
+    def eval(self) -> "Layer":
+        """`train(False)`"""
+        return self.train(False)
 
     def _predict_by_call(self, x: Any) -> np.ndarray:
         with predicting(self):

@@ -8,6 +8,8 @@ from references import check_pads
 from sizes import Network
 from twins import backends, dtypes, run_both
 
+from fastnp.kernels.table import MEAN, SUM
+
 trainable = pytest.mark.parametrize("network", [network for network in NETWORKS if network.trains], ids=str)
 TRAININGS = [
     {},
@@ -34,13 +36,13 @@ def _step_by_step(call, kernels, steps=None):
             buffer(call, first, "x", batch)[:] = call["x"][start : start + batch]
             kernels.forward(work, params, table, batch)
             pred = buffer(call, last, "y", batch)[:, : last["n_out"]].copy()
-            dpred = np.empty_like(pred)
-            scale = 1 / pred.size if call["mean"] else 1.0
+            dpred = np.empty((1, *pred.shape), pred.dtype)
             target = call["y"][start : start + batch].copy()
-            call["losses"][epoch] += kernels.loss(mse, dpred, pred, target, scale) * scale
+            reduction = MEAN if call["mean"] else SUM
+            call["losses"][epoch] += kernels.loss(mse, dpred, pred, target, numbers[:0], reduction)
             dy = buffer(call, last, "dy", batch)
             dy[:] = 0
-            dy[:, : last["n_out"]] = dpred
+            dy[:, : last["n_out"]] = dpred[0]
             kernels.backward(work, params, grads, np.zeros(1, call.dtype), table, batch)
             for op in linears(call):
                 for p, v, g in zip(views(params, op), views(velocity, op), views(grads, op), strict=True):

@@ -24,7 +24,7 @@ FORWARD = {CALL, PREDICT, LOOP, FIT, VALIDATION}
 TRAINING = {LOOP, FIT}
 NOWHERE: set[str] = set()  # nothing calls it but the user
 LAYER = {"forward": FORWARD, "__call__": FORWARD, "backward": TRAINING, "predict": {PREDICT, VALIDATION},
-         "parameters": {BUILD, FIT}}  # fmt: skip
+         "parameters": {BUILD, FIT}, "train": NOWHERE, "eval": NOWHERE}  # fmt: skip
 INITIALIZER = {"__call__": {BUILD}}
 DATASET = {"__getitem__": TRAINING, "__len__": {BUILD}}
 OPTIMIZER = {"step": TRAINING, "clear_grad": TRAINING, "get_decay": TRAINING, "bind": NOWHERE}
