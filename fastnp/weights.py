@@ -7,6 +7,14 @@ import numpy as np
 from .arrays import real_array
 
 
+def check_weights(name: str, weight: Any, rows: int) -> np.ndarray:
+    """As `checked_weights`, of all data there is; raises ValueError also where all are 0."""
+    weights = checked_weights(name, weight, rows)
+    if rows and not weights.any():
+        raise ValueError(f"{name}: all weights are 0; nothing would be learned from such data")
+    return weights
+
+
 def checked_weights(name: str, weight: Any, rows: int, first: int = 0) -> np.ndarray:
     """`weight` as an array (rows,) of real numbers, not copied where it is one already.
 

@@ -1,4 +1,4 @@
-"""Data sets: pairs of data and label."""
+"""Data sets: data and label, and what they weigh."""
 
 from typing import Any, ClassVar
 
@@ -6,13 +6,15 @@ import numpy as np
 
 from ..arrays import real_array, take_rows
 from ..overrides import Checks, Watched
+from ..weights import check_weights
 
 
 class Dataset(Watched):
     """Base class: `dataset[idx]` is a pair (data, label), `len(dataset)` the number of pairs.
 
-    A data set may also offer `__getitems__(indices)`, which gives a whole batch at once: a list of pairs,
-    or a tuple (data, labels) of arrays that is the batch already.
+    Triples (data, label, weight) say what each sample weighs in the loss, a number that is not negative. A data set may
+    also offer `__getitems__(indices)`, which gives a whole batch at once: a list of samples, or a tuple of arrays
+    (data, labels) or (data, labels, weights) that is the batch already.
     """
 
     def __getitem__(self, idx: Any) -> Any:
@@ -29,33 +31,51 @@ def _check_rows(owner: str, name: str, value: Any) -> np.ndarray:
     return array
 
 
+def _check_weight(owner: str, name: str, value: Any) -> np.ndarray | None:
+    if value is None:
+        return None
+    array = _check_rows(owner, name, value)
+    return check_weights(f"{owner}: {name}", array, len(array))
+
+
 class ArrayDataset(Dataset):
-    """The rows of two arrays, in pairs: `dataset[i]` is (X[i], Y[i]).
+    """The rows of two arrays, in pairs: `dataset[i]` is (X[i], Y[i]); with weights in triples, (X[i], Y[i], weight[i]).
 
     Args:
         X, Y: arrays, tables or nested lists of real numbers with as many rows, taken by position. Arrays are
             not copied: memory-mapped ones may be larger than memory.
+        weight: a number for each row, (rows,) or (rows, 1): how much it counts in the loss.
 
-    Raises ValueError for different lengths, TypeError for what are not real numbers.
+    Raises ValueError for different lengths, for weights that are negative or not finite, and where all of them are 0;
+    TypeError for what are not real numbers.
     """
 
-    _checks: ClassVar[Checks] = {"X": _check_rows, "Y": _check_rows}
+    _checks: ClassVar[Checks] = {"X": _check_rows, "Y": _check_rows, "weight": _check_weight}
 
-    def __init__(self, X: Any, Y: Any):
+    weight: np.ndarray | None = None  # also of pickles from before there were weights
+
+    def __init__(self, X: Any, Y: Any, weight: Any = None):
         self.X = X
         self.Y = Y
+        self.weight = weight
         ArrayDataset.__len__(self)  # a subclass may repeat the rows
 
     def __getitem__(self, idx: Any) -> Any:
-        return self.X[idx], self.Y[idx]
+        pair = self.X[idx], self.Y[idx]
+        return pair if self.weight is None else (*pair, self.weight[idx])
 
-    def __getitems__(self, indices: Any) -> tuple[np.ndarray, np.ndarray]:
-        return take_rows(self.X, indices), take_rows(self.Y, indices)
+    def __getitems__(self, indices: Any) -> tuple[np.ndarray, ...]:
+        pair = take_rows(self.X, indices), take_rows(self.Y, indices)
+        return pair if self.weight is None else (*pair, take_rows(self.weight, indices))
 
     def __len__(self) -> int:
-        if len(self.X) != len(self.Y):
-            raise ValueError(f"{type(self).__name__}: X has {len(self.X)} rows, Y {len(self.Y)}; they must be equal")
-        return len(self.X)
+        rows = len(self.X)
+        for name, array in ("Y", self.Y), ("weight", self.weight):
+            if array is not None and len(array) != rows:
+                raise ValueError(f"{type(self).__name__}: X has {rows} rows, {name} {len(array)}; they must be equal")
+        return rows
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(X {self.X.shape} {self.X.dtype}, Y {self.Y.shape} {self.Y.dtype})"
+        arrays = ("X", self.X), ("Y", self.Y), ("weight", self.weight)
+        shown = [f"{name} {array.shape} {array.dtype}" for name, array in arrays if array is not None]
+        return f"{type(self).__name__}({', '.join(shown)})"

@@ -27,7 +27,7 @@ def _check_sampler(owner: str, name: str, value: Any) -> Any:
 
 
 class DataLoader(Watched):
-    """Batches of a data set: iterating gives pairs (stacked data, stacked labels).
+    """Batches of a data set: iterating gives pairs (stacked data, stacked labels), and the weights, where it has any.
 
     Args:
         dataset: a `Dataset`, or anything with `__getitem__` and `__len__`.
@@ -59,10 +59,10 @@ class DataLoader(Watched):
     def __len__(self) -> int:
         return len(self.sampler)
 
-    def __call__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def __call__(self) -> Iterator[tuple[np.ndarray, ...]]:
         return iter(self)
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def __iter__(self) -> Iterator[tuple[np.ndarray, ...]]:
         dataset = self.dataset
         if is_plain(self.sampler, BatchSampler) and len(dataset) != self.sampler._rows:
             self.sampler.check_reach(len(dataset))
@@ -106,15 +106,19 @@ def _plain(indices: Any) -> Sequence[Any]:
     return indices.tolist()
 
 
-def _stack(samples: Sequence[Any], indices: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Samples (data, label) as two arrays with one row for each."""
+def _stack(samples: Sequence[Any], indices: Any) -> tuple[np.ndarray, ...]:
+    """Samples (data, label) or (data, label, weight) as arrays with one row for each."""
     try:
-        data, labels = zip(*samples, strict=True)
+        data, labels, *weights = zip(*samples, strict=True)
+        if len(weights) > 1:
+            raise ValueError
     except (TypeError, ValueError):
         raise ValueError(
-            f"the data set gave something else than pairs (data, label) for the indices {list(indices)}"
+            "the data set gave something else than pairs (data, label), or triples (data, label, weight), for the "
+            f"indices {list(indices)}"
         ) from None
-    return _stack_one(data, "data", indices), _stack_one(labels, "labels", indices)
+    columns = zip(("data", "labels", "weights"), (data, labels, *weights), strict=False)
+    return tuple([_stack_one(values, name, indices) for name, values in columns])
 
 
 def _stack_one(values: Sequence[Any], name: str, indices: Any) -> np.ndarray:

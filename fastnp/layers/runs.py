@@ -87,6 +87,17 @@ def check_widths(layers: Iterable[Layer]) -> None:
         before = layer
 
 
+def output_width(layers: Sequence[Layer]) -> int | None:
+    """How wide the output of the last layer is; None where that is not known."""
+    for layer in reversed(layers):
+        if not is_built_in(layer):
+            return None
+        widths = layer._widths()
+        if widths is not None:
+            return widths[1]
+    return None
+
+
 def last_known(layers: Sequence[Layer]) -> Sequence[Layer]:
     """The layers from the last on whose width is known, which say how wide the next has to be."""
     for i in range(len(layers) - 1, -1, -1):

@@ -9,11 +9,14 @@ from ..checks import check_integer, shown
 from ..data.dataset import ArrayDataset, Dataset
 from ..data.loader import DataLoader
 from ..data.sampler import BatchSampler
+from ..layers.runs import output_width
 from ..layers.sequential import Sequential
 from ..overrides import is_own, is_plain
 from ..program.op import kind_of
 from ..tensor import Tensor
-from .finite import check_finite
+from ..weights import check_weights
+from .batches import check_batches
+from .finite import CHECKED_NUMBERS, check_finite
 from .history import History
 
 
@@ -39,8 +42,8 @@ def check_arguments(model: Any, loss_fn: Any, optimizer: Any, dataloader: Any, e
             "make it with parameters=model.parameters(), or bind(model.parameters()) one that was copied alone"
         )
     if isinstance(dataloader, DataLoader) and is_plain(dataloader.dataset, ArrayDataset):
-        X, Y = dataloader.dataset.X, dataloader.dataset.Y
-        check_arrays(model, loss_fn, X, Y, ("X", "Y"), getattr(dataloader.sampler, "batch_size", 1))
+        data = dataloader.dataset
+        check_arrays(model, loss_fn, data.X, data.Y, data.weight, "", getattr(dataloader.sampler, "batch_size", 1))
     return held
 
 
@@ -65,39 +68,24 @@ def _check_data(dataloader: Any) -> None:
     dataloader.sampler.check_reach(ArrayDataset.__len__(dataset) if by_row else len(dataset))
 
 
-def check_arrays(model: Any, loss_fn: Any, X: np.ndarray, Y: np.ndarray, names: tuple[str, str], batch: int) -> None:
-    """Refuse data that is not finite or, where that changes no state, does not fit the model."""
+def check_arrays(
+    model: Any, loss_fn: Any, X: np.ndarray, Y: np.ndarray, weight: np.ndarray | None, of: str, batch: int
+) -> None:
+    """Refuse data that is not finite, no targets of the loss or, where that changes no state, does not fit the model.
+
+    `of` is written before the names of the arrays.
+    """
     dtype = model.parameters()[0].dtype
-    check_finite(names[0], X, dtype)
-    check_finite(names[1], Y, dtype)
-    if is_plain(model, Sequential) and kind_of(loss_fn) is not None and model.whole_program() is not None:
-        copy.copy(loss_fn)(model.predict(X[:batch]), Y[:batch])
-
-
-def is_two_arrays(value: Any) -> bool:
-    """Whether this is a pair (X, Y), as a tuple or a list, and not a list of two batches."""
-    if not isinstance(value, (tuple, list)) or len(value) != 2:
-        return False
-    return isinstance(value, tuple) or not all(map(_is_batch, value))
-
-
-def _is_batch(value: Any) -> bool:
-    """Whether this can be nothing but a pair (x, y) of arrays."""
-    if not isinstance(value, (tuple, list)):
-        return not hasattr(value, "__len__")  # an object of the user's own that is unpacked
-    return len(value) == 2 and (isinstance(value, tuple) or all(hasattr(item, "__array__") for item in value))
-
-
-def check_batches(name: str, value: Any, expected: str) -> None:
-    """Refuse what cannot be iterated for batches (x, y)."""
-    numbers = hasattr(value, "__array__") or hasattr(value, "nnz")  # an array, a table, a sparse matrix
-    if numbers or isinstance(value, (str, bytes, dict, set)) or not hasattr(value, "__iter__"):
-        raise TypeError(f"fit: {name} must be {expected}, got {shown(value)}")
-    if isinstance(value, (tuple, list)):
-        for i, batch in enumerate(value):
-            if isinstance(batch, (str, bytes, dict, set)) or (len(batch) if hasattr(batch, "__len__") else 2) != 2:
-                got = f"a {type(value).__name__} of {len(value)}, item {i} of which is no pair (x, y)"
-                raise TypeError(f"fit: {name} must be {expected}, got {got}")
-    if hasattr(value, "__len__") and not len(value):
-        hint = "; with drop_last=True it needs at least batch_size rows" if isinstance(value, DataLoader) else ""
-        raise ValueError(f"fit: the {name} has no batches{hint}")
+    check_finite(f"{of}X", X, dtype)
+    check_finite(f"{of}Y", Y, dtype)
+    if weight is not None:
+        check_weights(f"fit: {of}weight", weight, len(X))
+    if not is_plain(model, Sequential) or kind_of(loss_fn) is None:
+        return
+    loss_fn, width = copy.copy(loss_fn), output_width(model._layers_run())
+    if width is not None and loss_fn._columns(width, Y.shape) is not None:
+        rows = max(1, CHECKED_NUMBERS // max(1, Y[:1].size))
+        for start in range(0, len(Y), rows):
+            loss_fn._check_target(Y[start : start + rows], width, start)
+    if model.whole_program() is not None:
+        loss_fn(model.predict(X[:batch]), Y[:batch], *([] if weight is None else [weight[:batch]]))

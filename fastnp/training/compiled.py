@@ -53,7 +53,7 @@ def trainable(model: Any, loss_fn: Any, optimizer: Any, loader: Any) -> Trained 
         return None
     program = model.whole_program()
     X, Y = loader.dataset.X, loader.dataset.Y
-    if program is None or X.shape[1:] != (program.n_in,) or Y.shape[1:] != (program.n_out,):
+    if program is None or X.shape[1:] != (program.n_in,) or loss_fn._columns(program.n_out, Y.shape) is None:
         return None
     ranges, rows = optimizer.ranges(), program.trained_by(optimizer.parameters)
     if rows is None or program.has_gradients() or not all(r.plain and r.arena is program.arena for r in ranges):
@@ -77,17 +77,18 @@ class CompiledRun:
         self._held, self._trained = held, trained
         self.program = program = trained.program
         self._loss_fn, self._optimizer, self._sampler = loss_fn, optimizer, loader.sampler
-        self._X, self._Y = loader.dataset.X, loader.dataset.Y
+        self._X, self._Y, self._weight = loader.dataset.X, loader.dataset.Y, loader.dataset.weight
         self._batch_size = self._sampler.batch_size
         self._rows = len(self._sampler.indices)
         if self._sampler.drop_last:
             self._rows -= self._rows % self._batch_size
         self._batches = -(-self._rows // self._batch_size)
         dtype, batch = program.dtype, min(self._batch_size, self._rows)
-        ld = padded(program.n_in, dtype.itemsize)
-        capacity = max(1, STAGED_BYTES // ((ld + program.n_out) * dtype.itemsize * batch)) * batch
+        self._columns = loss_fn._columns(program.n_out, self._Y.shape)
+        ld, ld_y = padded(program.n_in, dtype.itemsize), self._columns + (self._weight is not None)
+        capacity = max(1, STAGED_BYTES // ((ld + ld_y) * dtype.itemsize * batch)) * batch
         self._x = aligned_zeros(capacity * ld, dtype).reshape(capacity, ld)
-        self._y = aligned_zeros(capacity * program.n_out, dtype).reshape(capacity, program.n_out)
+        self._y = aligned_zeros(capacity * ld_y, dtype).reshape(capacity, ld_y)
         self._seconds_per_row = 6 * program.multiplications() / SLOWEST + SECONDS_PER_BATCH / batch
         self._made_for = self._what(trained, loader)
         # Which takes seconds the first time: Ctrl-C is not held back yet.
@@ -101,7 +102,7 @@ class CompiledRun:
     @staticmethod
     def _what(trained: Trained, loader: DataLoader) -> tuple[Any, ...]:
         sampler, dataset = loader.sampler, loader.dataset
-        objects = trained.program, trained.kept, sampler, dataset.X, dataset.Y
+        objects = trained.program, trained.kept, sampler, dataset.X, dataset.Y, dataset.weight
         return (*map(id, objects), trained.rows, sampler.batch_size, sampler.drop_last, len(sampler.indices))
 
     def is_for(self, trained: Trained, loader: DataLoader) -> bool:
@@ -165,13 +166,16 @@ class CompiledRun:
         return 1, None
 
     def _diverged(self, epoch: int, batch: int, loss: float) -> DivergedError:
-        return diverged(epoch, batch, float(loss), *self._last_batch, list(self._optimizer.parameters))
+        x, y, *_ = self._last_batch
+        return diverged(epoch, batch, float(loss), x, y, list(self._optimizer.parameters))
 
     def _stage(self, order: np.ndarray, start: int) -> None:
         """Gather the rows of `order`, converted, from row `start` on."""
         stop = start + len(order)
         self._x[start:stop, : self.program.n_in] = take_rows(self._X, order)
-        self._y[start:stop] = take_rows(self._Y, order)
+        self._y[start:stop, : self._columns] = take_rows(self._Y, order).reshape(len(order), self._columns)
+        if self._weight is not None:
+            self._y[start:stop, -1] = take_rows(self._weight, order)
 
     def _train(self, losses: np.ndarray, rows: int, stride: int) -> int:
         """One kernel call over the staged rows; leaves model and loss in the state that the loop would."""
@@ -189,7 +193,9 @@ class CompiledRun:
         epoch, batch = divmod(min(done, batches * len(losses) - 1), batches)
         first = epoch * stride + batch * batch_size
         last = min(first + batch_size, epoch * stride + rows)
-        self._last_batch = self._x[first:last, : program.n_in], self._y[first:last]
+        target = self._y[first:last, : self._columns].reshape(-1, *self._Y.shape[1:])
+        weight = [] if self._weight is None else [self._y[first:last, -1]]
+        self._last_batch = self._x[first:last, : program.n_in], target, *weight
         pred = program.state_after_training(self._last_batch[0])
-        self._loss_fn.forward(pred, self._last_batch[1])  # so that it remembers what it would after the loop
+        loss_fn.forward(pred, target, *weight)  # so that it remembers what it would after the loop
         return done

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..layers.sequential import Sequential
 from ..optimizers.optimizer import Optimizer
+from .batches import unpacked
 from .checks import check_arguments, check_listeners
 from .compiled import CompiledRun, trainable
 from .finite import are_finite, check_result, diverged
@@ -32,27 +33,27 @@ def fit(
 ) -> History:
     """Train `model` for `epochs` passes over `dataloader`, as this loop does, to the same bits:
 
-        for x, y in dataloader:
+        for x, y in dataloader:  # or x, y, weight, and loss_fn(pred, y, weight)
             pred = model(x); loss = loss_fn(pred, y)
             model.backward(loss_fn.backward()); optimizer.step(); optimizer.clear_grad()
 
-    Where model, loss and optimizer are fastnp's own (a `Sequential` of Linear and ReLU, MSE, SGD, with no
-    method redefined) and the data is an `ArrayDataset` in a plain `DataLoader`, whole epochs run in one kernel
-    call; else the loop runs. The gradients of parameters that the optimizer does not hold are cleared, too.
+    Where model, loss and optimizer are fastnp's own (a `Sequential` of its layers, a loss, SGD, with no method
+    redefined) and the data is an `ArrayDataset` in a plain `DataLoader`, whole epochs run in one kernel call; else
+    the loop runs. The gradients of parameters that the optimizer does not hold are cleared, too.
 
     Args:
-        progress: show a progress bar on stderr where that is a terminal, or in a notebook.
+        progress: show a bar on stderr where that is a terminal, or in a notebook.
         callback: called with (epoch, loss) after every epoch, counted from 0. It may change
             `optimizer.learning_rate`, and stop the training by returning True.
-        validation: (X, Y) or a loader, whose loss is taken after every epoch. Over a loader the batches are
-            weighted by their rows (with reduction 'sum' their losses are added), so that it is the loss of all.
+        validation: (X, Y), (X, Y, weight) or a loader, whose loss is taken after every epoch by `predict`. Batches of
+            a loader count by what their rows weigh (with reduction 'sum' they are added): it is the loss of all.
         history: a `History` to append to; it keeps what it has when an exception ends the run.
 
-    Returns the history. Raises DivergedError, before the batch changes a parameter, when a loss is not
-    finite, and at the end where parameters are not that were when it began; before anything is changed,
-    ValueError or TypeError for epochs below 0, a loader without batches, a model without parameters or with
-    none that the optimizer holds, and data that is not finite. Ctrl-C leaves the model whole, as after the
-    last completed update.
+    Returns the history. Raises DivergedError, before the batch changes a parameter, when a loss is not finite, and at
+    the end where parameters are not that were when it began; before anything is changed, ValueError or TypeError for
+    epochs below 0, a loader without batches, a model without parameters or with none that the optimizer holds, a model
+    that ends in what the loss does itself, data that is not finite, targets that the loss does not take, and weights
+    that are negative or all 0. Ctrl-C leaves the model whole, as after the last completed update.
     """
     held_ones = check_arguments(model, loss_fn, optimizer, dataloader, epochs)
     check_listeners(history, callback)
@@ -138,9 +139,10 @@ def _loop_epoch(
     total, batches, expected, recorded = 0.0, 0, len(dataloader), False
     held_ones = {id(tensor) for tensor in optimizer.parameters}
     others = [tensor for tensor in model.parameters() if id(tensor) not in held_ones]  # which it does not clear
-    for x, y in dataloader:
+    for batch in dataloader:
+        x, y, *weight = unpacked(batch, f"fit: batch {batches} of epoch {epoch}")
         pred = model(x)
-        loss = loss_fn(pred, y)
+        loss = loss_fn(pred, y, *weight)
         if type(loss) is not float:
             loss = float(np.mean(loss))
         if not math.isfinite(loss):

@@ -230,7 +230,7 @@ def test_it_is_refused_by_name(what, where):
 
 @pytest.mark.parametrize("name", ["data", "validation"])
 @pytest.mark.parametrize(
-    "what", ["an array", "a dict", "a string", "a number", "three arrays", "a pandas table", "a data set"]
+    "what", ["an array", "a dict", "a string", "a number", "four arrays", "a pandas table", "a data set"]
 )
 def test_what_is_no_loader_is_refused_before_training(name, what):
     bad = {
@@ -238,7 +238,7 @@ def test_what_is_no_loader_is_refused_before_training(name, what):
         "a dict": {"x": X, "y": Y},
         "a string": "XY",
         "a number": 5,
-        "three arrays": [X, Y, X],
+        "four arrays": [X, Y, X, Y],
         "a pandas table": frame(X) if what == "a pandas table" else None,
         "a data set": nn.ArrayDataset(X, Y),
     }[what]

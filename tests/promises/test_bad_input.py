@@ -396,8 +396,8 @@ DATA = {
     "rng 0 of HeNormal": (lambda b: nn.HeNormal(rng=0), TypeError, r"must be a numpy\.random\.Generator, got 0"),
     "data of two shapes": (lambda b: loaded(Ragged("data")), ValueError, r"the data .* 2 has \(1,\), index 3 .*\(2,\)"),
     "labels of two shapes": (lambda b: loaded(Ragged("labels")), ValueError, r"the labels .*index 3 has \(2,\)"),
-    "no pairs": (lambda b: loaded(NoPairs(1.0)), ValueError, r"pairs \(data, label\) for the indices \[0, 1\]"),
-    "triples": (lambda b: loaded(NoPairs((1, 2, 3))), ValueError, r"pairs \(data, label\) for the indices \[0, 1\]"),
+    "no pairs": (lambda b: loaded(NoPairs(1.0)), ValueError, r"pairs \(data, label\), or .* for the indices \[0, 1\]"),
+    "four": (lambda b: loaded(NoPairs((1, 2, 3, 4))), ValueError, r"triples \(data, label, weight\), for the indices"),
 }  # fmt: skip
 
 

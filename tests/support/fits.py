@@ -60,8 +60,8 @@ def data(rows=23, n_in=3, n_out=2, seed=1):
 CHAIN = [(3, 20), "relu", (20, 5), "relu", (5, 2)]
 
 
-def setup(layers=CHAIN, arrays=None, dtype=np.float32, sgd=(), loss=(), **loader):
-    """Everything that a training needs, made anew from seeds."""
+def setup(layers=CHAIN, arrays=None, dtype=np.float32, sgd=(), loss=(), loss_of=nn.MSE, **loader):
+    """Everything that a training needs, made anew from seeds; `arrays` are X, Y and, where there are any, weights."""
     model = build(layers, dtype)
     optimizer = nn.SGD(**{"parameters": model.parameters(), "learning_rate": 0.02} | dict(sgd))
     rng = np.random.default_rng(5)
@@ -69,12 +69,11 @@ def setup(layers=CHAIN, arrays=None, dtype=np.float32, sgd=(), loss=(), **loader
     options = {"shuffle": True, "batch_size": 5} | loader
     if options.pop("own_rng", True):
         options["rng"] = rng
-    X, Y = data() if arrays is None else arrays
     return SimpleNamespace(
         model=model,
-        loss_fn=nn.MSE(**dict(loss)),
+        loss_fn=loss_of(**dict(loss)),
         optimizer=optimizer,
-        loader=nn.DataLoader(nn.ArrayDataset(X, Y), **options),
+        loader=nn.DataLoader(nn.ArrayDataset(*data() if arrays is None else arrays), **options),
         rng=rng,
     )
 
@@ -88,9 +87,9 @@ def loop(run, epochs, after=lambda epoch: None):
     losses = []
     for epoch in range(epochs):
         total, batches = 0.0, 0
-        for x, y in run.loader:
+        for x, y, *weight in run.loader:
             pred = run.model(x)
-            loss = run.loss_fn(pred, y)
+            loss = run.loss_fn(pred, y, *weight)
             grad = run.loss_fn.backward()
             run.model.backward(grad)
             run.optimizer.step()
