@@ -27,6 +27,7 @@ class BuiltInLoss(Loss):
 
     _checks: ClassVar[Checks] = {"reduction": one_of("mean", "none", "sum")}
     _kernel_kind: ClassVar[Kind]
+    _takes_other_shapes = False  # targets than that of pred
 
     def __init__(self, name: str, reduction: str):
         super().__init__(name)
@@ -83,28 +84,30 @@ class BuiltInLoss(Loss):
             real_array(pred, "the pred given to the loss"),
             real_array(target, "the target given to the loss"),
         )
-        self._check_shapes(pred, target)
+        if pred.shape != target.shape or self._takes_other_shapes:
+            self._check_shapes(pred, target)
         if self.reduction == "mean" and not pred.size:
             raise ValueError(f"{self.name}: the mean loss of an empty batch, of shape {pred.shape}, is not defined")
-        dtype = working_dtype(pred)
-        pred, shape = pred.astype(dtype, "C"), target.shape
-        rows = pred
+        dtype, shape = working_dtype(pred), target.shape
+        pred = rows = pred.astype(dtype, "C")
         if pred.ndim != 2:
             rows = pred.reshape((len(pred), -1) if weight is not None and pred.size else (1, -1))
         n = rows.shape[1]
-        numbers = self._numbers_as(dtype, n)
         self._check_target(target, n)
-        target = target.astype(dtype, "C")
-        targets = target if pred.ndim == target.ndim == 2 else target.reshape(len(rows), -1)
+        target = targets = target.astype(dtype, "C")
+        if len(shape) != 2 or rows is not pred:
+            targets = target.reshape(len(rows), -1)
         if weight is not None:
             weights = checked_weights(f"{self.name}: weight", weight, len(rows)).astype(dtype)
             targets = np.concatenate([targets, weights[:, np.newaxis]], axis=1)
-        results = np.empty((1 + (self.reduction == "none"), *rows.shape), dtype)
+        reduction, char, settings = REDUCTIONS[self.reduction], dtype.char, self._kernel_numbers(n)
+        numbers = np.array(settings, dtype) if settings else _NO_NUMBERS[char]
+        results = np.empty((2 if reduction == EACH else 1, len(rows), n), dtype)
         backend = kernels()
-        part = backend.parts[f"{self._part(shape)}.sum", dtype.char]
-        loss = backend.loss(part, results, rows, targets, numbers, REDUCTIONS[self.reduction])
-        self._last[:] = pred, target, results[0].reshape(pred.shape)
-        return self._each(results[1].reshape(pred.shape)) if self.reduction == "none" else loss
+        loss = backend.loss(backend.parts[self._part(shape) + ".sum", char], results, rows, targets, numbers, reduction)
+        gradient = results[0]
+        self._last[:] = pred, target, gradient if rows is pred else gradient.reshape(pred.shape)
+        return self._each(results[1].reshape(pred.shape)) if reduction == EACH else loss
 
     def backward(self) -> np.ndarray:
         """The gradient of the last loss with respect to pred, in a new array."""

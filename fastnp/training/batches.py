@@ -8,14 +8,19 @@ from ..data.loader import DataLoader
 EXPECTED = "(x, y) or (x, y, weight)"
 
 
-def unpacked(batch: Any, what: str) -> tuple[Any, ...]:
-    """A batch as a tuple of two or three. Raises ValueError for more or fewer, TypeError for what is none."""
+def unpacked(batch: Any, number: int, of: str) -> tuple[Any, ...]:
+    """A batch as a tuple of two or three. Raises ValueError for more or fewer, TypeError for what is none.
+
+    The message says which it is: number so and so of something.
+    """
+    if type(batch) is tuple and 2 <= len(batch) <= 3:
+        return batch
     try:
-        parts = batch if isinstance(batch, tuple) else tuple(batch)
+        parts = tuple(batch)
     except TypeError:
-        raise TypeError(f"{what} must be {EXPECTED}, got {shown(batch)}") from None
+        raise TypeError(f"fit: batch {number} of {of} must be {EXPECTED}, got {shown(batch)}") from None
     if len(parts) not in (2, 3):
-        raise ValueError(f"{what} must be {EXPECTED}, got {len(parts)} elements")
+        raise ValueError(f"fit: batch {number} of {of} must be {EXPECTED}, got {len(parts)} elements")
     return parts
 
 

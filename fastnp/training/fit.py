@@ -140,7 +140,7 @@ def _loop_epoch(
     held_ones = {id(tensor) for tensor in optimizer.parameters}
     others = [tensor for tensor in model.parameters() if id(tensor) not in held_ones]  # which it does not clear
     for batch in dataloader:
-        x, y, *weight = unpacked(batch, f"fit: batch {batches} of epoch {epoch}")
+        x, y, *weight = unpacked(batch, batches, f"epoch {epoch}")
         pred = model(x)
         loss = loss_fn(pred, y, *weight)
         if type(loss) is not float:

@@ -38,7 +38,7 @@ def validation_of(model: Any, loss_fn: Any, validation: Any) -> Callable[[], flo
         losses: list[float] = []
         counts: list[float] = []
         for batch in batches:
-            x, y, *weight = unpacked(batch, f"fit: batch {len(losses)} of the validation data")
+            x, y, *weight = unpacked(batch, len(losses), "the validation data")
             losses.append(float(np.mean(loss(predict(x), y, *weight))))
             counts.append(_counts(loss, y, *weight))
         if not losses:
