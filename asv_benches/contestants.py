@@ -13,21 +13,28 @@ LEARNING_RATE = 1e-3
 MOMENTUM = 0.9
 
 
-def fastnp_model(widths, dtype="float32"):
+def relu(n):
+    import fastnp
+
+    return [fastnp.ReLU()]
+
+
+def fastnp_model(widths, dtype="float32", between=relu):
+    """Linear layers; `between` makes a list of layers, given the width of those that they stand between."""
     import fastnp
 
     model = fastnp.Sequential()
     for n_in, n_out in itertools.pairwise(widths):
-        if model.graphs:
-            model.add(fastnp.ReLU())
+        for layer in between(n_in) if model.graphs else ():
+            model.add(layer)
         model.add(fastnp.Linear(n_in, n_out, weight_attr=fastnp.HeNormal(), dtype=dtype))
     return model
 
 
-def fastnp_parts(widths, batch_size, x, y, dtype="float32"):
+def fastnp_parts(widths, batch_size, x, y, dtype="float32", between=relu):
     import fastnp
 
-    model = fastnp_model(widths, dtype)
+    model = fastnp_model(widths, dtype, between)
     optimizer = fastnp.SGD(momentum=MOMENTUM, parameters=model.parameters(), learning_rate=LEARNING_RATE)
     loader = fastnp.DataLoader(fastnp.ArrayDataset(x, y), batch_size=batch_size, drop_last=True)
     return model, fastnp.MSE(), optimizer, loader

@@ -1,7 +1,8 @@
 """Kernels of the commit that is measured, in whichever layout it has them.
 
-Since the kernels stand in two wings, operations are parts, which `cases` of the working tree calls by name. Before
-that each was a kernel of its own, in a module of its own: what these are called with stands here.
+Operations are parts, which `cases` of the working tree calls by name. Between the wings and the day when losses took
+weights, a loss was called with a scale; before, each operation was a kernel of its own, in a module of its own. What
+these are called with stands here.
 """
 
 import importlib
@@ -16,7 +17,9 @@ from asv_benches.agreement import assert_close
 from fastnp.backend import BACKENDS, kernels_of
 
 WINGS = importlib.util.find_spec("fastnp.kernels.compiled") is not None
+WEIGHTS = importlib.util.find_spec("fastnp.weights") is not None
 _KERNELS = "fastnp.kernels.compiled" if WINGS else "fastnp.kernels"
+padded = importlib.import_module("fastnp.kernels").padded
 jit, simd = (importlib.import_module(f"{_KERNELS}.{name}") for name in ("_jit", "simd"))
 
 
@@ -38,8 +41,9 @@ ON_NETWORKS = ("forward", "backward", "train")
 
 def agreed_call(name, case, dtype, backend):
     """A function without arguments that calls a part or kernel, on aligned arrays, once the twins have agreed on it."""
-    if not WINGS:
-        return _of_old(name, case, np.dtype(dtype), kernels_of(backend))
+    if not WEIGHTS:
+        old = _with_a_scale if WINGS else _of_old
+        return old(name, case, np.dtype(dtype), kernels_of(backend))
     from cases import build
 
     what = f"{name}, {case}, {np.dtype(dtype).name}"
@@ -55,11 +59,40 @@ def agreed_call(name, case, dtype, backend):
     return build(name, case, dtype, offset=0).prepared(kernels_of(backend))
 
 
+def _with_a_scale(name, case, dtype, kernels):
+    """The same on a commit that has wings, and losses without weights."""
+    if name in ON_NETWORKS:
+        raise NotImplementedError("the tables of this commit are others")
+    from fastnp.kernels.alone import Alone
+
+    rng, (batch, n_in, n_out) = np.random.default_rng(0), case
+    if name == "mse":
+        dpred, pred, target = rng.standard_normal((3, batch, n_out)).astype(dtype)
+        return partial(kernels.loss, kernels.parts["losses.mse.sum", dtype.char], dpred, pred, target, 0.375)
+    if name == "momentum_update":
+        p, v, g = rng.standard_normal((3, batch * padded(n_out, dtype.itemsize))).astype(dtype)
+        numbers = np.array([0.01, 0.9, 0, 0], dtype)
+        return partial(kernels.update, kernels.parts["updates.momentum.flat", dtype.char], p, v, v.size, g, numbers)
+    of, _, role = name.rpartition("_")
+    rule = {"momentum": "momentum", "parameters": "gradients"}.get(role)
+    if of == "linear":
+        op = Alone("linear.linear", batch, n_in, n_out, dtype)
+    else:
+        op = Alone(f"activations.{of}", batch, n_out, n_out, dtype)
+    for array in op.x, op.y, op.dy, op.weights, op.bias:
+        array[...] = rng.standard_normal(array.shape)
+    numbers = (0.01, 0.9, 0.0, 0.0) if role == "momentum" else (0.0,)
+    try:
+        function, arguments = op.prepared(kernels, "parameters" if rule else role, rule, numbers)
+    except (AttributeError, ImportError):
+        raise NotImplementedError(f"{name} is no part of this commit") from None
+    return partial(function, *arguments)
+
+
 def _of_old(name, case, dtype, kernels):
     """The same on a commit from before the wings; NotImplementedError, which asv skips, where it has no such kernel."""
     if name in ON_NETWORKS:
         raise NotImplementedError("the tables of this commit are others")
-    padded = importlib.import_module("fastnp.kernels").padded
     rng, (batch, n_in, n_out) = np.random.default_rng(0), case
     ld_in, ld_out = padded(n_in, dtype.itemsize), padded(n_out, dtype.itemsize)
 

@@ -1,0 +1,116 @@
+"""What a layer or a loss costs: the time of a step of `fit` with it, over that of a step with ReLU and MSE.
+
+Both are measured in turns. Less is better, as everywhere.
+"""
+
+import functools
+
+import numpy as np
+
+from asv_benches.agreement import assert_same_training
+from asv_benches.contestants import fastnp_parts, fitted, relu
+from asv_benches.networks import NETWORKS
+from asv_benches.turns import epochs_for, median_ratio
+
+BATCHES = 5  # in an epoch
+LAYERED = {str(network): network for network in NETWORKS[:4]}
+WITH_LOSSES = {str(network): network for network in (*NETWORKS[:2], NETWORKS[3])}
+LAYERS = (
+    "Tanh",
+    "LeakyReLU",
+    "ELU",
+    "Sigmoid",
+    "SiLU",
+    "GELU",
+    "GELU tanh",
+    "Softplus",
+    "Softmax",
+    "Dropout",
+    "LayerNorm",
+)
+LOSSES = ("MAE", "Huber", "Quantile", "PoissonNLL", "BCEWithLogits", "CrossEntropy", "weighted MSE")
+
+
+def of_fastnp(name):
+    """A class of fastnp; NotImplementedError, which asv skips, on a commit that does not have it."""
+    import fastnp
+
+    if not hasattr(fastnp, name):
+        raise NotImplementedError(f"{name} is not in this commit")
+    return getattr(fastnp, name)
+
+
+def layers_between(name):
+    """A function of a width: an activation in the place of ReLU, or what stands beside it."""
+    if name == "Dropout":
+        return lambda n: [*relu(n), of_fastnp(name)(0.1)]
+    if name == "LayerNorm":
+        return lambda n: [of_fastnp(name)(n), *relu(n)]
+    if name == "GELU tanh":
+        return lambda n: [of_fastnp("GELU")(approximate=True)]
+    return lambda n: [of_fastnp(name)()]
+
+
+def parts(network, layer=None, loss=None):
+    """A model, its loss, optimizer and loader."""
+    x, y = network.data(BATCHES)
+    between = layers_between(layer) if layer else relu
+    weight = np.ones(len(x)) if loss == "weighted MSE" else None
+    if loss == "CrossEntropy":
+        y = y.argmax(1)
+    elif loss in ("BCEWithLogits", "PoissonNLL"):
+        y = (y > 0).astype(y.dtype)
+    model, loss_fn, optimizer, loader = fastnp_parts(network.widths, network.batch, x, y, between=between)
+    if weight is not None:
+        of_fastnp("Loss")
+        loader.dataset.weight = weight
+    elif loss:
+        loss_fn = of_fastnp(loss)()
+    return model, loss_fn, optimizer, loader
+
+
+def job_of(network, **what):
+    """A function that trains for some ten milliseconds, and its steps."""
+    train = fitted(*parts(network, **what))
+    epochs = epochs_for(train)
+    return functools.partial(train, epochs), epochs * BATCHES
+
+
+def check(network, **what):
+    """AssertionError where the backends differ."""
+
+    def job():
+        model, *others = parts(network, **what)
+        return model, fitted(model, *others)
+
+    assert_same_training(f"{network}, {what}", job)
+
+
+class OverReLU:
+    """A step with another activation in the place of ReLU, or with one layer more beside it."""
+
+    params = (LAYERS, list(LAYERED))
+    param_names = ("layer", "network, batch")
+    unit = "× the step with ReLU"
+
+    def setup(self, layer, row):
+        check(LAYERED[row], layer=layer)
+
+    def track_fit(self, layer, row):
+        network = LAYERED[row]
+        return median_ratio(job_of(network, layer=layer), job_of(network))
+
+
+class OverMSE:
+    """A step with another loss in the place of MSE, or with weights."""
+
+    params = (LOSSES, list(WITH_LOSSES))
+    param_names = ("loss", "network, batch")
+    unit = "× the step with MSE"
+
+    def setup(self, loss, row):
+        check(WITH_LOSSES[row], loss=loss)
+
+    def track_fit(self, loss, row):
+        network = WITH_LOSSES[row]
+        return median_ratio(job_of(network, loss=loss), job_of(network))
