@@ -17,7 +17,7 @@ from asv_benches.agreement import assert_close
 from fastnp.backend import BACKENDS, kernels_of
 
 WINGS = importlib.util.find_spec("fastnp.kernels.compiled") is not None
-WEIGHTS = importlib.util.find_spec("fastnp.weights") is not None
+WEIGHTS = WINGS and hasattr(importlib.import_module("fastnp.kernels.table"), "EACH")
 _KERNELS = "fastnp.kernels.compiled" if WINGS else "fastnp.kernels"
 padded = importlib.import_module("fastnp.kernels").padded
 jit, simd = (importlib.import_module(f"{_KERNELS}.{name}") for name in ("_jit", "simd"))
