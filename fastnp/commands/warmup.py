@@ -31,7 +31,7 @@ def part_names() -> list[str]:
         roles = ["forward", "input"] if issubclass(cls, Layer) else ["sum"]
         if kind.weights:
             roles += [f"parameters.{rule}" for rule in ("gradients", *rules)]
-        names += [f"{kind.name}.{role}" for role in roles]
+        names += [f"{name}.{role}" for name in (kind.name, *kind.variants) for role in roles]
     return names
 
 

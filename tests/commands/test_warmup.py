@@ -108,10 +108,11 @@ def test_every_public_class_that_kernels_know_has_its_parts():
 
 def test_a_new_public_class_is_compiled_too(monkeypatch):
     before = set(part_names())
+    with_weights = [name.removesuffix(".momentum") for name in before if name.endswith(".parameters.momentum")]
     layer = type("New", (fastnp.Layer,), {"_kernel_kind": Kind("new.layer", weights=True)})
     for name, cls in {
         "New": layer,
-        "Loss": type("Loss", (), {"_kernel_kind": Kind("new.loss")}),
+        "NewLoss": type("NewLoss", (), {"_kernel_kind": Kind("new.loss", variants=("new.other",))}),
         "Rules": type("Rules", (), {"_kernel_rule": Rule("rule")}),
         "Own": type("Own", (layer,), {}),  # which declares nothing itself
     }.items():
@@ -123,8 +124,9 @@ def test_a_new_public_class_is_compiled_too(monkeypatch):
         "new.layer.parameters.gradients",
         "new.layer.parameters.momentum",
         "new.layer.parameters.rule",
-        "linear.linear.parameters.rule",
+        *(f"{name}.rule" for name in with_weights),
         "new.loss.sum",
+        "new.other.sum",
         "updates.rule.flat",
     }
 
