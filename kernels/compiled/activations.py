@@ -4,18 +4,19 @@ Both are written for tiles; `elementwise` makes parts of them. A new activation 
 """
 
 from ..table import Operation
+from . import mathematics
 from ._jit import inlined
-from .mathematics import expm1
 from .simd import (
     add,
     at,
     copy_sign,
-    divide,
     fma,
     keep_columns,
     load,
     multiply,
+    negative,
     positive_part,
+    scaled,
     splat,
     store,
     subtract,
@@ -64,22 +65,6 @@ relu = elementwise(_relu, _relu_gradient)
 
 
 @inlined
-def _tanh(x, setting):
-    """(e²ˣ − 1) / (e²ˣ + 1)"""
-    e = expm1(add(x, x))
-    return copy_sign(divide(e, add(e, splat(x, 2.0))), x)  # −0 for −0
-
-
-@inlined
-def _tanh_gradient(dy, x, y, setting):
-    """dy·(1 − y²)"""
-    return multiply(dy, fma(subtract(splat(y, 0.0), y), y, splat(y, 1.0)))
-
-
-tanh = elementwise(_tanh, _tanh_gradient)
-
-
-@inlined
 def _leaky_relu(x, slope):
     """x where it is positive, else slope·x"""
     return where_less(splat(x, 0.0), x, x, multiply(splat(x, slope), x))
@@ -92,3 +77,113 @@ def _leaky_relu_gradient(dy, x, y, slope):
 
 
 leaky_relu = elementwise(_leaky_relu, _leaky_relu_gradient)
+
+
+@inlined
+def _elu(x, alpha):
+    """x where it is positive, else alpha·(eˣ − 1)"""
+    y = where_less(splat(x, 0.0), x, x, multiply(splat(x, alpha), mathematics.expm1(x)))
+    return copy_sign(y, x)  # −0 for −0
+
+
+@inlined
+def _elu_gradient(dy, x, y, alpha):
+    """dy where y is positive, else dy·(y + alpha)"""
+    return where_less(splat(y, 0.0), y, dy, multiply(dy, add(y, splat(y, alpha))))
+
+
+elu = elementwise(_elu, _elu_gradient)
+
+
+@inlined
+def _tanh(x, setting):
+    return mathematics.tanh(x)
+
+
+@inlined
+def _tanh_gradient(dy, x, y, setting):
+    """dy·(1 − y²)"""
+    return multiply(dy, fma(negative(y), y, splat(y, 1.0)))
+
+
+tanh = elementwise(_tanh, _tanh_gradient)
+
+
+@inlined
+def _sigmoid(x, setting):
+    return mathematics.sigmoid(x)
+
+
+@inlined
+def _sigmoid_gradient(dy, x, y, setting):
+    """dy·y·(1 − y)"""
+    return multiply(dy, multiply(y, subtract(splat(y, 1.0), y)))
+
+
+sigmoid = elementwise(_sigmoid, _sigmoid_gradient)
+
+
+@inlined
+def _silu(x, setting):
+    """x·sigmoid(x)"""
+    return mathematics.gated(x, x)
+
+
+@inlined
+def _silu_gradient(dy, x, y, setting):
+    x = mathematics.within(x)
+    return multiply(dy, mathematics.gated_slope(x, x, splat(x, 1.0)))
+
+
+silu = elementwise(_silu, _silu_gradient)
+
+
+@inlined
+def _gelu(x, setting):
+    """x·Φ(x), Φ the normal distribution function, as max(x, 0) − |x|·Φ(−|x|)"""
+    size, tail, _, n = mathematics.normal_tail(x)
+    return subtract(mathematics.positive_or_zero(x), scaled(multiply(size, tail), n))
+
+
+@inlined
+def _gelu_gradient(dy, x, y, setting):
+    """dy·(Φ(x) + x·φ(x)), φ the normal density"""
+    size, tail, bell, n = mathematics.normal_tail(x)
+    left = scaled(fma(multiply(size, splat(x, -0.3989422804014327)), bell, tail), n)  # the slope at −|x|; 1/√(2π)
+    return multiply(dy, where_less(x, splat(x, 0.0), left, subtract(splat(x, 1.0), left)))
+
+
+gelu = elementwise(_gelu, _gelu_gradient)
+
+
+@inlined
+def _gelu_tanh(x, setting):
+    """½·x·(1 + tanh(√(2/π)·(x + 0.044715·x³))): x·sigmoid of twice that"""
+    z = multiply(x, fma(multiply(x, x), splat(x, 0.0713548162726002488), splat(x, 1.59576912160573071)))
+    return mathematics.gated(x, z)
+
+
+@inlined
+def _gelu_tanh_gradient(dy, x, y, setting):
+    x = mathematics.within(x)
+    square = multiply(x, x)
+    z = multiply(x, fma(square, splat(x, 0.0713548162726002488), splat(x, 1.59576912160573071)))
+    dz = fma(square, splat(x, 0.214064448817800746), splat(x, 1.59576912160573071))
+    return multiply(dy, mathematics.gated_slope(x, z, dz))
+
+
+gelu_tanh = elementwise(_gelu_tanh, _gelu_tanh_gradient)
+
+
+@inlined
+def _softplus(x, setting):
+    return mathematics.softplus(x)
+
+
+@inlined
+def _softplus_gradient(dy, x, y, setting):
+    """dy·sigmoid(x)"""
+    return multiply(dy, mathematics.sigmoid(x))
+
+
+softplus = elementwise(_softplus, _softplus_gradient)

@@ -3,17 +3,61 @@
 eˣ by x = n·ln 2 + r with |r| ≤ ½ ln 2, taken away in two steps so that nothing is lost; e^r − 1 = r + r²·P(r), where P
 is the polynomial of least greatest error; then eˣ = 2ⁿ·(1 + (e^r − 1)).
 (W. J. Cody, W. Waite, "Software Manual for the Elementary Functions", 1980.)
+
+What vanishes with eˣ is computed from its significand, and 2ⁿ multiplied last: a result that is a normal number is not
+made of subnormal ones. NaN gives NaN: `where_less` picks its last argument where it meets one.
 """
 
 from ._jit import inlined
-from .simd import add, constant, fma, multiply, polynomial, power_of_two, splat, subtract, where_less
+from .simd import (
+    absolute,
+    add,
+    constant,
+    copy_sign,
+    divide,
+    fma,
+    multiply,
+    negative,
+    polynomial,
+    power_of_two,
+    scaled,
+    splat,
+    subtract,
+    where_less,
+)  # fmt: skip
 
-_tail = polynomial(  # (e^r − 1 − r) / r²
+_exp_tail = polynomial(  # (e^r − 1 − r) / r²
     (0.5, 0.166665763055606383, 0.0416665537625676384, 0.00836329275303060231, 0.00139263256181334621),
     (
         0.5, 0.166666666666666711, 0.0416666666666666698, 0.00833333333332602495, 0.00138888888888836696,
         0.000198412698752050768, 0.0000248015873258222821, 2.7557254913486702e-6, 2.75572732955397243e-7,
         2.51054191920163364e-8, 2.09148313513804106e-9,
+    ),
+)  # fmt: skip
+_artanh_tail = polynomial(  # (2·artanh(t/2) − t) / t³, of t²
+    (
+        0.333333336602637062 / 4, 0.199998531659648587 / 16, 0.142961789971514189 / 64, 0.108532879004401863 / 256,
+        0.116121646120116744 / 1024,
+    ),
+    (
+        0.333333333333333334 / 4, 0.199999999999997613 / 16, 0.142857142858000496 / 64, 0.111111110991183853 / 256,
+        0.0909090994898135719 / 1024, 0.0769227198243027464 / 4096, 0.0666758931572462792 / 4**7,
+        0.0586713953065159873 / 4**8, 0.0542258919744000741 / 4**9, 0.0374607189777538365 / 4**10,
+        0.0781528890046142522 / 4**11,
+    ),
+)  # fmt: skip
+_mills = polynomial(  # Φ(−a)·e^(a²/2) / (1 − v), of v − ⅜: v = a / (a + 3.75) for a < 14.6, a / (a + 5) for a < 38.8
+    (
+        0.245843099448, -0.42419359827, 0.512214091774, -0.398752114495, 0.136219770145, 0.0660008297079,
+        -0.0731275691579, -0.0128775909182, 0.0302720467367,
+    ),
+    (
+        0.19442231736889948, -0.3934452078653624, 0.6435288606391502, -0.8457684416972802, 0.8712444730990295,
+        -0.660898732911879, 0.30590717899412445, -0.0034595248558675173, -0.10430258688989444,
+        0.04923216107411522, 0.024454816056933962, -0.027873791554539177, -0.005772966154961287,
+        0.013971211147780941, 0.0021892648918738194, -0.007219301665692959, -0.0016623024124520023,
+        0.0038679923822891333, 0.0013975976512029431, -0.0020644069868491995, -0.0007147293780378367,
+        0.0008471386360310475,
     ),
 )  # fmt: skip
 
@@ -32,12 +76,133 @@ def _clamped(x, low, high):
 
 
 @inlined
-def expm1(x):
-    """eˣ − 1, also for small x. Above 43 it is that of 43; below −80 (float64: −700), −1."""
-    x = _clamped(x, constant(x, -80.0, -700.0), splat(x, 43.0))
+def _size(x, limit):
+    """|x|, or the limit where that is less."""
+    size = absolute(x)
+    return where_less(limit, size, limit, size)
+
+
+@inlined
+def _far(x):
+    """So far from 0 that e^−|x| and |x|·e^−|x| are less than half of the smallest number."""
+    return constant(x, 120.0, 760.0)
+
+
+@inlined
+def within(x):
+    """x, or the nearest number that is no farther from 0 than `_far`."""
+    return _clamped(x, negative(_far(x)), _far(x))
+
+
+@inlined
+def _reduced(x, rest):
+    """n and e^r − 1, where x + rest = n·ln 2 + r, for |x| of some hundreds, and a rest that is little beside it."""
     n = _nearest(multiply(x, splat(x, 1.4426950408889634)))
     r = fma(n, constant(x, -0.693359375, -6.93147180369123816490e-01), x)
-    r = fma(n, constant(x, 2.12194440e-4, -1.90821492927058770002e-10), r)
-    q = fma(multiply(r, r), _tail(r), r)
+    r = fma(n, constant(x, 2.12194440e-4, -1.90821492927058770002e-10), add(r, rest))
+    return n, fma(multiply(r, r), _exp_tail(r), r)
+
+
+@inlined
+def _exponential(x):
+    """f and n, where eˣ = f·2ⁿ and f is about 1."""
+    n, q = _reduced(x, splat(x, -0.0))
+    return add(q, splat(x, 1.0)), n
+
+
+@inlined
+def exp(x):
+    """eˣ: ∞ where it overflows; where it underflows subnormal, then 0."""
+    f, n = _exponential(_clamped(x, negative(_far(x)), constant(x, 89.0, 710.0)))
+    return scaled(f, n)
+
+
+@inlined
+def _decay(x):
+    """e^−|x|"""
+    f, n = _exponential(negative(_size(x, _far(x))))
+    return scaled(f, n)
+
+
+@inlined
+def expm1(x):
+    """eˣ − 1, also for small x. Above 43 it is that of 43; below −80 (float64: −700), −1."""
+    n, q = _reduced(_clamped(x, constant(x, -80.0, -700.0), splat(x, 43.0)), splat(x, -0.0))
     power = power_of_two(n)
     return fma(power, q, subtract(power, splat(x, 1.0)))
+
+
+@inlined
+def tanh(x):
+    """(e²ˣ − 1) / (e²ˣ + 1)"""
+    e = expm1(add(x, x))
+    return copy_sign(divide(e, add(e, splat(x, 2.0))), x)  # −0 for −0
+
+
+@inlined
+def sigmoid(x):
+    """1 / (1 + e⁻ˣ), below 0 as eˣ / (eˣ + 1)"""
+    e, one = _decay(x), splat(x, 1.0)
+    return divide(where_less(x, splat(x, 0.0), e, one), add(e, one))
+
+
+@inlined
+def positive_or_zero(x):
+    """x where it is positive or a zero, else −0, from which taking away +0 leaves −0; NaN for NaN."""
+    return where_less(x, splat(x, 0.0), splat(x, -0.0), x)
+
+
+@inlined
+def gated(x, z):
+    """x·sigmoid(z), for z of the sign of x, and |z| ≥ |x|: max(x, 0) − |x|·sigmoid(−|z|)."""
+    f, n = _exponential(negative(_size(z, _far(z))))
+    share = divide(multiply(_size(x, _far(x)), f), add(scaled(f, n), splat(x, 1.0)))
+    return subtract(positive_or_zero(x), scaled(share, n))
+
+
+@inlined
+def gated_slope(x, z, dz):
+    """The derivative of x·sigmoid(z), where that of z is dz: s·(1 + x·dz·(1 − s))."""
+    zero, one = splat(x, 0.0), splat(x, 1.0)
+    e = _decay(z)
+    share = divide(one, add(e, one))
+    rest = multiply(e, share)
+    s, complement = where_less(x, zero, rest, share), where_less(x, zero, share, rest)  # 1 − s would lose digits
+    return fma(multiply(multiply(x, dz), complement), s, s)
+
+
+@inlined
+def log1p(u):
+    """log(1 + u) for 0 ≤ u ≤ 1: 2·artanh(t/2), where t = 2u / (2 + u)."""
+    t = divide(add(u, u), add(u, splat(u, 2.0)))
+    square = multiply(t, t)
+    return fma(multiply(t, square), _artanh_tail(square), t)
+
+
+@inlined
+def softplus(x):
+    """log(1 + eˣ) = max(x, 0) + log(1 + e^−|x|)"""
+    zero = splat(x, 0.0)
+    return add(where_less(x, zero, zero, x), log1p(_decay(x)))
+
+
+@inlined
+def normal_tail(x):
+    """Tiles a, t, b, n: Φ(−a) = t·2ⁿ and e^(−a²/2) = b·2ⁿ, where a = |x|, and Φ is the normal distribution function.
+
+    Where all of this is 0, a is the least number of which it is. Φ(−a)·e^(a²/2) is smooth in v = a / (a + K), and
+    divided by 1 − v hardly changes. (M. M. Shepherd, J. G. Laframboise, "Chebyshev approximation of (1 + 2x) exp(x²)
+    erfc x in 0 ≤ x < ∞", 1981.)
+    """
+    a = _size(x, constant(x, 15.5, 39.0))
+    half = multiply(a, splat(a, -0.5))
+    square = multiply(a, half)
+    n, q = _reduced(square, fma(a, half, negative(square)))
+    shift = constant(a, 3.75, 5.0)
+    whole = add(a, shift)
+    v = divide(a, whole)
+    rest = fma(negative(v), subtract(a, subtract(whole, shift)), fma(negative(v), whole, a))  # lost in these two lines
+    ratio = _mills(subtract(v, splat(v, 0.375)))
+    ratio = fma(negative(v), ratio, ratio)
+    tail = fma(fma(rest, splat(a, -0.5625), q), ratio, ratio)  # the ratio changes by about so much where v does
+    return a, tail, add(q, splat(q, 1.0)), n

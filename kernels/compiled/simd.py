@@ -385,6 +385,24 @@ def divide(typingctx, a, b):
 
 
 @intrinsic
+def negative(typingctx, a):
+    """−a"""
+    return _elementwise(a, lambda builder, x: builder.fneg(x))
+
+
+@intrinsic
+def absolute(typingctx, a):
+    """|a|"""
+
+    def operation(builder, x):
+        name = f"llvm.fabs.v{a.lanes}f{a.dtype.bitwidth}"
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(x.type, [x.type]), name)
+        return builder.call(function, [x])
+
+    return _elementwise(a, operation)
+
+
+@intrinsic
 def constant(typingctx, like, single, double):
     """A tile shaped as `like`, every lane `single` where it is float32, `double` where it is float64."""
 
@@ -417,24 +435,46 @@ def polynomial(single, double):
     return value
 
 
+def _power_of_two(builder, n):
+    """2ⁿ for a vector of whole numbers n whose powers are normal numbers; anything for NaN."""
+    bits, mantissa = (32, 23) if n.type.element == ir.FloatType() else (64, 52)
+    integers = ir.VectorType(ir.IntType(bits), n.type.count)
+
+    def every(number):
+        return ir.Constant(integers, [number] * n.type.count)
+
+    # The lowest bits of n + 1.5·2^mantissa are those of n; shifted, they raise the exponent of 1.
+    shifted = builder.fadd(n, _splat(builder, n.type, ir.Constant(n.type.element, 1.5 * 2.0**mantissa)))
+    exponent = builder.shl(builder.bitcast(shifted, integers), every(mantissa))
+    one = (2 ** (bits - mantissa - 2) - 1) << mantissa
+    return builder.bitcast(builder.add(exponent, every(one)), n.type)
+
+
 @intrinsic
 def power_of_two(typingctx, n):
     """2ⁿ for whole numbers n whose powers are normal numbers; anything for NaN."""
-    bits, mantissa = (32, 23) if n.dtype == types.float32 else (64, 52)
+    return _elementwise(n, _power_of_two)
 
-    def operation(builder, x):
-        integers = ir.VectorType(ir.IntType(bits), n.lanes)
 
-        def every(number):
-            return ir.Constant(integers, [number] * n.lanes)
+@intrinsic
+def scaled(typingctx, a, n):
+    """a·2ⁿ for whole numbers n, rounded once; 2ⁿ need not be in range, but its root, and a times that, normal."""
 
-        # The lowest bits of n + 1.5·2^mantissa are those of n; shifted, they raise the exponent of 1.
-        shifted = builder.fadd(x, _splat(builder, x.type, ir.Constant(x.type.element, 1.5 * 2.0**mantissa)))
-        exponent = builder.shl(builder.bitcast(shifted, integers), every(mantissa))
-        one = (2 ** (bits - mantissa - 2) - 1) << mantissa
-        return builder.bitcast(builder.add(exponent, every(one)), x.type)
+    def by_halves(builder, x, n):
+        large = _splat(builder, n.type, ir.Constant(n.type.element, 1.5 * 2.0 ** (23 if a.dtype == types.float32 else 52)))
+        half = builder.fmul(n, _splat(builder, n.type, ir.Constant(n.type.element, 0.5)))
+        half = builder.fsub(builder.fadd(half, large), large)
+        x = builder.fmul(x, _power_of_two(builder, half))
+        return builder.fmul(x, _power_of_two(builder, builder.fsub(n, half)))
 
-    return _elementwise(n, operation)
+    def at_once(builder, x, n):
+        name = f"llvm.x86.avx512.mask.scalef.p{'s' if a.dtype == types.float32 else 'd'}.512"
+        mask, rounding = ir.Constant(ir.IntType(a.lanes), -1), ir.Constant(ir.IntType(32), 4)  # as the CPU is set
+        arguments = [x, n, x, mask, rounding]
+        function_type = ir.FunctionType(x.type, [argument.type for argument in arguments])
+        return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), arguments)
+
+    return _elementwise(a, at_once if VECTOR_BYTES == 64 else by_halves, n)
 
 
 @intrinsic
