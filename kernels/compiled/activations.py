@@ -1,7 +1,9 @@
-"""The same function of every number: y = value(x), dx = gradient(dy, x, y).
+"""Activations: the same function of every number, y = value(x), dx = gradient(dy, x, y); and softmax, of rows.
 
 Both are written for tiles; `elementwise` makes parts of them. A new activation is two functions and a line.
 """
+
+import math
 
 from ..table import Operation
 from . import mathematics
@@ -10,18 +12,26 @@ from .simd import (
     add,
     at,
     copy_sign,
+    divide,
     fma,
     keep_columns,
+    largest,
     load,
+    load_columns,
     multiply,
     negative,
+    number_like,
     positive_part,
     scaled,
+    sixteen,
     splat,
     store,
+    store_columns,
     subtract,
+    sum_by_halves,
     where_less,
     where_positive,
+    widen,
     width,
     zeros,
 )  # fmt: skip
@@ -187,3 +197,46 @@ def _softplus_gradient(dy, x, y, setting):
 
 
 softplus = elementwise(_softplus, _softplus_gradient)
+
+
+def _softmax_forward(op, x, work, params, batch):
+    """y = e^(x − max) / Σ e^(x − max), over a row; y may stand in the place of x"""
+    y, ld, n = at(work, op.y), op.ld_out, op.n_out
+    vector = sixteen(y)
+    step = width(vector)
+    for i in range(batch):
+        row, out = at(x, i * ld), at(y, i * ld)
+        top = splat(vector, -math.inf)
+        for j in range(0, n, step):
+            z = load_columns(vector, at(row, j), n - j, -math.inf)
+            top = where_less(top, z, z, top)
+        shift, sums = splat(vector, largest(top)), widen(vector)
+        for j in range(0, n, step):
+            e = mathematics.exp(subtract(load_columns(vector, at(row, j), n - j, -math.inf), shift))
+            store_columns(e, at(out, j), n - j)
+            sums = add(sums, widen(e))
+        whole = splat(vector, number_like(y, sum_by_halves(sums)))
+        for j in range(0, n, step):
+            store_columns(divide(load_columns(vector, at(out, j), n - j, 0.0), whole), at(out, j), n - j)
+
+
+def _softmax_input_gradient(op, x, work, params, batch):
+    """dx = y·(dy − Σ dy·y); dx may stand in the place of dy"""
+    dx, dy, y, ld, n = at(work, op.dx), at(work, op.dy), at(work, op.y), op.ld_out, op.n_out
+    vector = sixteen(dx)
+    step = width(vector)
+    for i in range(batch):
+        sums = widen(vector)
+        for j in range(0, n, step):
+            k = i * ld + j
+            given = load_columns(vector, at(dy, k), n - j, 0.0)
+            sums = fma(widen(given), widen(load_columns(vector, at(y, k), n - j, 0.0)), sums)
+        mean = splat(vector, number_like(dx, sum_by_halves(sums)))
+        for j in range(0, ld, step):
+            k = i * ld + j
+            given = load_columns(vector, at(dy, k), n - j, 0.0)
+            result = multiply(load_columns(vector, at(y, k), n - j, 0.0), subtract(given, mean))
+            store_columns(keep_columns(result, n - j), at(dx, k), ld - j)
+
+
+softmax = Operation(_softmax_forward, _softmax_input_gradient)  # sums are made in double, in sixteen places, by halves

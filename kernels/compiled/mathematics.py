@@ -12,11 +12,14 @@ from ._jit import inlined
 from .simd import (
     absolute,
     add,
+    at_least,
+    at_most,
     constant,
     copy_sign,
     divide,
     fma,
     multiply,
+    nearest,
     negative,
     polynomial,
     power_of_two,
@@ -62,42 +65,20 @@ _mills = polynomial(  # Φ(−a)·e^(a²/2) / (1 − v), of v − ⅜: v = a / (
 )  # fmt: skip
 
 
-@inlined
-def _nearest(x):
-    """x rounded to a whole number, for |x| < 2²²."""
-    large = constant(x, 12582912.0, 6755399441055744.0)  # 1.5·2²³ and 1.5·2⁵²: there numbers are 1 apart
-    return subtract(add(x, large), large)
-
-
-@inlined
-def _clamped(x, low, high):
-    """x, or the bound that it is beyond; NaN for NaN."""
-    return where_less(x, low, low, where_less(high, x, high, x))
-
-
-@inlined
-def _size(x, limit):
-    """|x|, or the limit where that is less."""
-    size = absolute(x)
-    return where_less(limit, size, limit, size)
-
-
-@inlined
-def _far(x):
-    """So far from 0 that e^−|x| and |x|·e^−|x| are less than half of the smallest number."""
-    return constant(x, 120.0, 760.0)
+# So far from 0 that e^−|x| and |x|·e^−|x| are less than half of the smallest number, in float32 and in float64:
+FAR, FARTHER = 120.0, 760.0
 
 
 @inlined
 def within(x):
-    """x, or the nearest number that is no farther from 0 than `_far`."""
-    return _clamped(x, negative(_far(x)), _far(x))
+    """x, or the nearest number that is no farther from 0 than that."""
+    return at_least(at_most(x, constant(x, FAR, FARTHER)), constant(x, -FAR, -FARTHER))
 
 
 @inlined
 def _reduced(x, rest):
     """n and e^r − 1, where x + rest = n·ln 2 + r, for |x| of some hundreds, and a rest that is little beside it."""
-    n = _nearest(multiply(x, splat(x, 1.4426950408889634)))
+    n = nearest(multiply(x, splat(x, 1.4426950408889634)))
     r = fma(n, constant(x, -0.693359375, -6.93147180369123816490e-01), x)
     r = fma(n, constant(x, 2.12194440e-4, -1.90821492927058770002e-10), add(r, rest))
     return n, fma(multiply(r, r), _exp_tail(r), r)
@@ -113,21 +94,21 @@ def _exponential(x):
 @inlined
 def exp(x):
     """eˣ: ∞ where it overflows; where it underflows subnormal, then 0."""
-    f, n = _exponential(_clamped(x, negative(_far(x)), constant(x, 89.0, 710.0)))
+    f, n = _exponential(at_least(at_most(x, constant(x, 89.0, 710.0)), constant(x, -FAR, -FARTHER)))
     return scaled(f, n)
 
 
 @inlined
 def _decay(x):
     """e^−|x|"""
-    f, n = _exponential(negative(_size(x, _far(x))))
+    f, n = _exponential(negative(at_most(absolute(x), constant(x, FAR, FARTHER))))
     return scaled(f, n)
 
 
 @inlined
 def expm1(x):
     """eˣ − 1, also for small x. Above 43 it is that of 43; below −80 (float64: −700), −1."""
-    n, q = _reduced(_clamped(x, constant(x, -80.0, -700.0), splat(x, 43.0)), splat(x, -0.0))
+    n, q = _reduced(at_least(at_most(x, splat(x, 43.0)), constant(x, -80.0, -700.0)), splat(x, -0.0))
     power = power_of_two(n)
     return fma(power, q, subtract(power, splat(x, 1.0)))
 
@@ -155,8 +136,8 @@ def positive_or_zero(x):
 @inlined
 def gated(x, z):
     """x·sigmoid(z), for z of the sign of x, and |z| ≥ |x|: max(x, 0) − |x|·sigmoid(−|z|)."""
-    f, n = _exponential(negative(_size(z, _far(z))))
-    share = divide(multiply(_size(x, _far(x)), f), add(scaled(f, n), splat(x, 1.0)))
+    f, n = _exponential(negative(at_most(absolute(z), constant(z, FAR, FARTHER))))
+    share = divide(multiply(at_most(absolute(x), constant(x, FAR, FARTHER)), f), add(scaled(f, n), splat(x, 1.0)))
     return subtract(positive_or_zero(x), scaled(share, n))
 
 
@@ -194,7 +175,7 @@ def normal_tail(x):
     divided by 1 − v hardly changes. (M. M. Shepherd, J. G. Laframboise, "Chebyshev approximation of (1 + 2x) exp(x²)
     erfc x in 0 ≤ x < ∞", 1981.)
     """
-    a = _size(x, constant(x, 15.5, 39.0))
+    a = at_most(absolute(x), constant(x, 15.5, 39.0))
     half = multiply(a, splat(a, -0.5))
     square = multiply(a, half)
     n, q = _reduced(square, fma(a, half, negative(square)))

@@ -435,16 +435,31 @@ def polynomial(single, double):
     return value
 
 
+def _large(builder, vector_type):
+    """A vector of 1.5·2²³, or 1.5·2⁵²: there numbers are 1 apart, and the lowest bits of n + that are those of n."""
+    mantissa = 23 if vector_type.element == ir.FloatType() else 52
+    return _splat(builder, vector_type, ir.Constant(vector_type.element, 1.5 * 2.0**mantissa))
+
+
+def _nearest(builder, x):
+    large = _large(builder, x.type)
+    return builder.fsub(builder.fadd(x, large), large)
+
+
+@intrinsic
+def nearest(typingctx, a):
+    """a rounded to a whole number, for |a| < 2²²."""
+    return _elementwise(a, _nearest)
+
+
 def _power_of_two(builder, n):
-    """2ⁿ for a vector of whole numbers n whose powers are normal numbers; anything for NaN."""
     bits, mantissa = (32, 23) if n.type.element == ir.FloatType() else (64, 52)
     integers = ir.VectorType(ir.IntType(bits), n.type.count)
 
     def every(number):
         return ir.Constant(integers, [number] * n.type.count)
 
-    # The lowest bits of n + 1.5·2^mantissa are those of n; shifted, they raise the exponent of 1.
-    shifted = builder.fadd(n, _splat(builder, n.type, ir.Constant(n.type.element, 1.5 * 2.0**mantissa)))
+    shifted = builder.fadd(n, _large(builder, n.type))  # its lowest bits will raise the exponent of 1
     exponent = builder.shl(builder.bitcast(shifted, integers), every(mantissa))
     one = (2 ** (bits - mantissa - 2) - 1) << mantissa
     return builder.bitcast(builder.add(exponent, every(one)), n.type)
@@ -461,9 +476,7 @@ def scaled(typingctx, a, n):
     """a·2ⁿ for whole numbers n, rounded once; 2ⁿ need not be in range, but its root, and a times that, normal."""
 
     def by_halves(builder, x, n):
-        large = _splat(builder, n.type, ir.Constant(n.type.element, 1.5 * 2.0 ** (23 if a.dtype == types.float32 else 52)))
-        half = builder.fmul(n, _splat(builder, n.type, ir.Constant(n.type.element, 0.5)))
-        half = builder.fsub(builder.fadd(half, large), large)
+        half = _nearest(builder, builder.fmul(n, _splat(builder, n.type, ir.Constant(n.type.element, 0.5))))
         x = builder.fmul(x, _power_of_two(builder, half))
         return builder.fmul(x, _power_of_two(builder, builder.fsub(n, half)))
 
@@ -580,6 +593,26 @@ def where_less(typingctx, a, b, x, y):
         return builder.select(builder.fcmp_ordered("<", a, b), x, y)
 
     return _elementwise(a, operation, b, x, y)
+
+
+@intrinsic
+def at_most(typingctx, a, limit):
+    """a, or the limit where that is less; NaN where a is NaN."""
+
+    def operation(builder, x, limit):
+        return builder.select(builder.fcmp_ordered("<", limit, x), limit, x)
+
+    return _elementwise(a, operation, limit)
+
+
+@intrinsic
+def at_least(typingctx, a, limit):
+    """a, or the limit where that is greater; NaN where a is NaN."""
+
+    def operation(builder, x, limit):
+        return builder.select(builder.fcmp_ordered(">", limit, x), limit, x)
+
+    return _elementwise(a, operation, limit)
 
 
 @intrinsic

@@ -88,8 +88,11 @@ def stand_in(vector_bytes, wide):
         return splat(like, single if like.values.dtype == np.float32 else double)
 
     def power_of_two(n):
+        return scaled(splat(n, 1), n)
+
+    def scaled(a, n):
         with np.errstate(all="ignore"):
-            return Tile(np.ldexp(n.values.dtype.type(1), n.values.astype(int)), n.cols)
+            return Tile(np.ldexp(a.values, n.values.astype(int)), n.cols)
 
     def polynomial(single, double):
         def value(x):
@@ -138,7 +141,11 @@ def stand_in(vector_bytes, wide):
         multiply=elementwise(np.multiply), sign=elementwise(np.sign), flush=elementwise(flush),
         positive_part=elementwise(lambda a: np.where(a <= 0, a.dtype.type(0), a)),
         where_positive=elementwise(lambda a, b: np.where(a > 0, b, b.dtype.type(0))),
-        constant=constant, power_of_two=power_of_two, polynomial=polynomial, divide=elementwise(np.divide),
+        constant=constant, power_of_two=power_of_two, scaled=scaled, nearest=elementwise(np.rint),
+        absolute=elementwise(np.abs), negative=elementwise(np.negative),
+        at_most=elementwise(lambda a, limit: np.where(limit < a, limit, a)),
+        at_least=elementwise(lambda a, limit: np.where(limit > a, limit, a)),
+        polynomial=polynomial, divide=elementwise(np.divide),
         where_less=elementwise(lambda a, b, x, y: np.where(a < b, x, y)), copy_sign=elementwise(np.copysign),
         widen=lambda a: Tile(a.values.astype(np.float64), a.cols), keep_columns=keep_columns, transpose=transpose,
         total=lambda start, a: sum(a.values.ravel().tolist(), start), sum_by_halves=by_halves(np.add),
