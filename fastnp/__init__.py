@@ -21,9 +21,11 @@ from .data.loader import DataLoader
 from .data.sampler import BatchSampler
 from .errors import CheckFailed, DivergedError
 from .initializers import Constant, HeNormal, Initializer, Normal
-from .layers.activations import LeakyReLU, ReLU, Tanh
+from .layers.activations import Sigmoid, Softmax, Softplus, Tanh
+from .layers.gates import GELU, SiLU
 from .layers.layer import Layer
 from .layers.linear import Linear
+from .layers.rectifiers import ELU, LeakyReLU, ReLU
 from .layers.sequential import Sequential
 from .losses.elementwise import MSE
 from .losses.loss import Loss
@@ -41,6 +43,8 @@ except PackageNotFoundError:  # a checkout that was never installed
     __version__ = "0+unknown"
 
 __all__ = [
+    "ELU",
+    "GELU",
     "MSE",
     "SGD",
     "ArrayDataset",
@@ -61,6 +65,10 @@ __all__ = [
     "Optimizer",
     "ReLU",
     "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
     "Tanh",
     "Tensor",
     "cross_check",

@@ -45,6 +45,14 @@ def check_real(owner: str, name: str, value: Any) -> float:
     return number
 
 
+def check_positive(owner: str, name: str, value: Any) -> float:
+    """`value` as a float. Raises TypeError for no number, ValueError where it is not positive or not finite."""
+    number = _number(owner, name, value)
+    if not (math.isfinite(number) and number > 0):
+        raise ValueError(f"{owner}: {name} must be finite and positive, got {value!r}")
+    return number
+
+
 def check_positive_integer(owner: str, name: str, value: Any) -> int:
     """`value` as an int. Raises TypeError for no integer, ValueError below 1."""
     return check_integer(owner, name, value, 1)

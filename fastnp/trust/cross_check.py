@@ -15,7 +15,7 @@ import numpy as np
 
 from ..arrays import real_array
 from ..backend import BACKENDS, use_backend
-from ..layers.activations import Activation
+from ..layers.activation import Activation
 from ..layers.linear import Linear
 from ..losses.elementwise import MSE
 from ..optimizers.sgd import SGD
@@ -124,7 +124,7 @@ class _Run:
             bound = sum_bound(layer.weights.shape[0] + 1, dtype, size)
             if through is not None:
                 exact = through._exact_value(exact)
-                bound = through._steepest * bound + value_bound(through, abs(exact), dtype)
+                bound = through._passed_on(bound) + value_bound(through, abs(exact), dtype)
             self._row(self._name(i), "output", output, exact, bound)
 
     def _output(self, i: int, pred: np.ndarray) -> np.ndarray | None:
@@ -155,11 +155,8 @@ class _Run:
             if isinstance(layer, Activation):
                 y = wide(layer.activated)
                 x = wide(layer._last_input()).reshape(y.shape) if layer._kernel_kind.needs_input else None
-                slope = 1.0 * layer._exact_slope(x, y)
-                exact = np.where(slope == 0, 0, dy * slope)
-                self._row(
-                    self._name(i), "input gradient", gradient, exact, gradient_bound(layer, dy, slope, gradient.dtype)
-                )
+                exact, bound = layer._exact_gradient(dy, x, y), gradient_bound(layer, dy, x, y, gradient.dtype)
+                self._row(self._name(i), "input gradient", gradient, exact, bound)
             else:
                 self._linear_backward(i, layer, dy, gradient)
 

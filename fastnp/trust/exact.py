@@ -30,10 +30,11 @@ def sum_bound(terms: int, dtype: Any, size: np.ndarray) -> np.ndarray:
 def value_bound(layer: Any, y: np.ndarray, dtype: Any) -> np.ndarray:
     """The error that an activation's value may have, where it is y."""
     eps, tiny = float(np.finfo(dtype).eps), float(np.finfo(dtype).tiny)
-    return layer._ulps * eps * abs(y) + (tiny if layer._ulps else 0)
+    return layer._ulps * eps * np.maximum(abs(y), layer._floor) + (tiny if layer._ulps else 0)
 
 
-def gradient_bound(layer: Any, dy: np.ndarray, slope: np.ndarray, dtype: Any) -> np.ndarray:
-    """The error that the gradient behind an activation may have, for a gradient dy before it."""
+def gradient_bound(layer: Any, dy: np.ndarray, x: np.ndarray | None, y: np.ndarray, dtype: Any) -> np.ndarray:
+    """The error that the gradient behind an activation, which made y of x, may have, for a gradient dy before it."""
     eps, tiny = float(np.finfo(dtype).eps), float(np.finfo(dtype).tiny)
-    return layer._slope_ulps * eps * np.maximum(1, abs(slope)) * abs(dy) + (tiny if layer._slope_ulps else 0)
+    size: np.ndarray = layer._gradient_size(dy, x, y)
+    return layer._slope_ulps * eps * size + (tiny if layer._slope_ulps else 0)

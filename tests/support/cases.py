@@ -17,7 +17,7 @@ import fastnp
 from fastnp.kernels import SCRATCH_ROW_BYTES, padded
 from fastnp.kernels.alone import Alone
 from fastnp.kernels.table import EACH, MEAN, ROW, SUM, as_integers, rows
-from fastnp.layers.activations import Activation
+from fastnp.layers.activation import Activation
 
 DTYPES = (np.float32, np.float64)
 NAN = float("nan")

@@ -3,7 +3,7 @@
 import inspect
 
 import fastnp as nn
-from fastnp.layers.activations import Activation
+from fastnp.layers.activation import Activation
 
 
 def public_classes():
