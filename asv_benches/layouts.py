@@ -27,7 +27,8 @@ def _declared(room):
     """The operations or losses of a room that the classes of the working tree declare, whatever the commit has."""
     found = []
     for path in sorted((Path(__file__).parents[1] / "fastnp").rglob("*.py")):
-        found += re.findall(rf'_kernel_kind = Kind\("{room}\.(\w+)"', path.read_text(encoding="utf-8"))
+        for kind in re.findall(r"_kernel_kind = Kind\((.*?)\)\n", path.read_text(encoding="utf-8"), re.DOTALL):
+            found += re.findall(rf'"{room}\.(\w+)"', kind)  # its name, and those of variants
     return found
 
 

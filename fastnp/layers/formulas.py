@@ -42,7 +42,7 @@ def normal_tail(x: Any) -> tuple[Any, Any, Any]:
     square = np.maximum(a, 1) ** 2 / 2
     z = np.sqrt(square)
     total = 1 / (2 * square) + sum(np.exp(-((k * h) ** 2)) / ((k * h) ** 2 + square) for k in range(1, 20))
-    pole = np.where(z < pi / h, 1 / np.expm1(2 * pi * np.minimum(z, pi / h) / h), 0)
+    pole = np.where(z < pi / h, np.exp(-2 * pi * z / h) / -np.expm1(-2 * pi * z / h), 0)
     return a, np.where(a < 1, 0.5 - density * series, h * z / pi * np.exp(-square) * total - pole), density
 
 

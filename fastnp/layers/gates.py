@@ -52,7 +52,7 @@ class GELU(Activation):
     """
 
     _kernel_kind = Kind(
-        "activations.gelu", ("activations.gelu_tanh",), in_place=True, needs_input=True, keeps_output=True
+        "activations.gelu", variants=("activations.gelu_tanh",), in_place=True, needs_input=True, keeps_output=True
     )
     _checks: ClassVar[Checks] = {"approximate": check_flag}
     _counted = frozenset({"approximate"})

@@ -81,7 +81,8 @@ def check(kernel: str, result: np.ndarray, exact: Exact) -> None:
 def exact_value(layer: Any, x: np.ndarray) -> tuple[np.ndarray, Any]:
     """What an activation makes of x, in higher precision, and how many ulp a kernel may be off."""
     with np.errstate(all="ignore"):
-        return layer._exact_value(x.astype(HIGHER[x.dtype])), layer._ulps
+        value = layer._exact_value(x.astype(HIGHER[x.dtype]))
+        return value, layer._ulps * _ulps_of(np.full_like(value, layer._floor), value, x.dtype)
 
 
 def exact_gradient(layer: Any, dy: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, Any]:
@@ -89,12 +90,17 @@ def exact_gradient(layer: Any, dy: np.ndarray, x: np.ndarray, y: np.ndarray) -> 
 
     The slope may be off by so many ulp of 1 where it is smaller, and the product is rounded.
     """
-    high = HIGHER[y.dtype]
+    given = [array.astype(HIGHER[y.dtype]) for array in (dy, x, y)]
     with np.errstate(all="ignore"):
-        slope = layer._exact_slope(x.astype(high), y.astype(high))
-        value = np.where(slope == 0, 0, dy.astype(high) * slope) if layer._slope_ulps == 0 else dy.astype(high) * slope
-        ulps = np.where(slope != 0, layer._slope_ulps / np.minimum(1, np.abs(np.where(slope == 0, 1, slope))), 0)
+        value = layer._exact_gradient(*given)
+        ulps = layer._slope_ulps * _ulps_of(layer._gradient_size(*given), value, y.dtype)
         return value, ulps + (0.5 if layer._slope_ulps else 0)
+
+
+def _ulps_of(size: np.ndarray, value: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """How many ulp of a value eps·size is, but at least one."""
+    ulp = np.spacing(np.abs(value).astype(dtype)).astype(value.dtype)
+    return np.maximum(1, np.where(np.isfinite(size / ulp), size * np.finfo(dtype).eps / ulp, 1))
 
 
 def check_ulps(kernel: str, result: np.ndarray, exact: np.ndarray, ulps: Any) -> None:

@@ -29,7 +29,12 @@ def classes(attribute, base=object):
     return [cls for cls in public if inspect.isclass(cls) and issubclass(cls, base) and attribute in vars(cls)]
 
 
-ACTIVATIONS = {cls._kernel_kind.name.split(".")[1]: cls for cls in classes("_kernel_kind", Activation)}
+VARIANTS = {"gelu_tanh": {"approximate": True}}  # by which settings a class stands for them
+ACTIVATIONS = {
+    name.split(".")[1]: partial(cls, **VARIANTS[name.split(".")[1]]) if name != cls._kernel_kind.name else cls
+    for cls in classes("_kernel_kind", Activation)
+    for name in (cls._kernel_kind.name, *cls._kernel_kind.variants)
+}
 LOSSES = {
     cls._kernel_kind.name.split(".")[1]: cls
     for cls in classes("_kernel_kind")
@@ -302,7 +307,7 @@ def _table(network, itemsize, capacity, gap, fused=True):
         y, dy = x, dx
         if is_linear(layer):
             dy, work = work, work + size
-        if is_linear(layer) or not i or not is_linear(before) or ACTIVATIONS[layer]._kernel_kind.needs_input:
+        if is_linear(layer) or not i or not is_linear(before) or activation(layer, 0.25)._kernel_kind.needs_input:
             y, work = work, work + size
         for name, value in zip(
             ("n_in", "n_out", "ld_in", "ld_out"), (*widths[i : i + 2], *lds[i : i + 2]), strict=True
