@@ -1,13 +1,21 @@
-"""Elementary functions of tiles, against long double."""
+"""Elementary functions of tiles, and activations made of them, against mpmath.
+
+`pytest -s` shows the worst error of each, and where.
+"""
 
 import bounds
+import elementary
 import numba
 import numpy as np
 import pytest
 from twins import dtypes
 
+from fastnp.backend import BACKENDS, kernels_of
+from fastnp.kernels.alone import Alone
 from fastnp.kernels.compiled import mathematics
-from fastnp.kernels.compiled.simd import at, load, pointer, store, width, zeros
+from fastnp.kernels.compiled.simd import at, load, pointer, power_of_two, scaled, splat, store, width, zeros
+
+NAN = float("nan")
 
 
 def applied(function):
@@ -20,46 +28,160 @@ def applied(function):
             store(function(load(vector, at(pointer(x, 0), i), 0)), at(pointer(y, 0), i), 0)
 
     def call(x):
-        y = np.full_like(x, np.nan)
-        run(y, x)
-        return y
+        whole = np.append(x, np.ones(-len(x) % 64, x.dtype))
+        y = np.full_like(whole, np.nan)
+        run(y, whole)
+        return y[: len(x)]
 
     return call
 
 
-def sample(dtype, low, high, count=1 << 16):
-    """Numbers of all exponents between low and high, and many in between."""
-    rng = np.random.default_rng(0)
-    tiny = float(np.finfo(dtype).tiny)
-    numbers = np.concatenate([
-        np.exp2(rng.uniform(np.log2(tiny), np.log2(high), count // 4)),
-        -np.exp2(rng.uniform(np.log2(tiny), np.log2(-low), count // 4)),
-        rng.uniform(low, high, count // 4), rng.uniform(-1, 1, count // 4),
-    ])  # fmt: skip
-    return numbers.astype(dtype)
+def activated(name, x, backend, role="forward"):
+    """What an activation makes of numbers, or its slope there."""
+    op = Alone(f"activations.{name}", 1, len(x), len(x), x.dtype, setting=1.0)
+    op.x[...], op.dy[...] = x, 1
+    with np.errstate(all="ignore"):
+        op.call(kernels_of(backend), "forward")
+        if role == "input":
+            op.call(kernels_of(backend), "input")
+    return (op.dx if role == "input" else op.y)[0].copy()
+
+
+def sample(dtype, low, high, count):
+    """Numbers of all exponents between low and high, many in between, the bounds, and 0 and −0."""
+    rng, info = np.random.default_rng(0), np.finfo(dtype)
+    least = info.minexp - info.nmant
+    parts = [rng.uniform(low, high, count), np.clip(rng.uniform(-4, 4, count), low, high), [0.0, -0.0, low, high]]
+    for sign, end in (-1, -low), (1, high):
+        if end > 0:
+            parts.append(sign * np.exp2(rng.uniform(least, np.log2(end), count)))
+    return np.concatenate(parts).astype(dtype)
+
+
+def check(name, x, error, bound):
+    """AssertionError where an error is beyond its bound; tells the largest."""
+    worst = int(np.argmax(error))
+    print(f"{name}: {error[worst]:.2f} at {x[worst]!r}; bound {bound}")
+    assert bounds.fraction(name, error, np.asarray(bound)) <= 1
+
+
+counts = pytest.mark.parametrize("count", [400, pytest.param(30_000, marks=pytest.mark.slow)])
+
+# Of each function: from where to where, in float32 and in float64, and how many ulp it may be off.
+RANGES = {
+    "exp": ((-103, 88.7), (-745, 709.7), 1.5),
+    "expm1": ((-80, 43), (-700, 43), 2),
+    "log1p": ((0, 1), (0, 1), 2),
+    "tanh": ((-30, 30), (-30, 30), 3),
+    "sigmoid": ((-103, 103), (-745, 745), 3),
+    "softplus": ((-103, 1000), (-745, 1000), 3.5),
+}
+
+
+@counts
+@dtypes
+@pytest.mark.parametrize("name", RANGES)
+def test_functions(name, dtype, count):
+    *ranges, bound = RANGES[name]
+    x = sample(dtype, *ranges[dtype == np.float64], count)
+    y = applied(getattr(mathematics, name))(x)
+    _, ulps = elementary.errors(y, elementary.exact(elementary.FUNCTIONS[name], x))
+    check(f"{name} {np.dtype(dtype)} ulp", x, ulps, bound)
+
+
+SPECIAL = {  # of ∞, −∞, NaN, 0 and −0
+    "exp": (np.inf, 0, NAN, 1, 1),
+    "tanh": (1, -1, NAN, 0, -0.0),
+    "sigmoid": (1, 0, NAN, 0.5, 0.5),
+    "softplus": (np.inf, 0, NAN, np.log(2), np.log(2)),
+}
 
 
 @dtypes
-def test_expm1(dtype):
-    expm1, low = applied(mathematics.expm1), -80 if dtype == np.float32 else -700
-    x = sample(dtype, low, 43)
-    exact = np.expm1(x.astype(bounds.HIGHER[np.dtype(dtype)]))
-    bounds.check_ulps("expm1", expm1(x), exact, 2)
-    edges = np.array([0, 43, 44, np.inf, low, low - 1, -np.inf, np.nan] * 2, dtype)
-    expected = np.expm1(np.array([0, 43, 43, 43, low, low, low, np.nan] * 2, np.float64))
-    np.testing.assert_allclose(expm1(edges), expected, rtol=4 * np.finfo(dtype).eps)
+@pytest.mark.parametrize("name", SPECIAL)
+def test_special_numbers(name, dtype):
+    y = applied(getattr(mathematics, name))(np.array([np.inf, -np.inf, NAN, 0.0, -0.0], dtype))
+    assert bounds.same_bits(y, np.array(SPECIAL[name], dtype))
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@dtypes
+def test_expm1_beyond_its_range(dtype):
+    low = -80 if dtype == np.float32 else -700
+    edges = np.array([0, 43, 44, np.inf, low, low - 1, -np.inf, np.nan], dtype)
+    expected = np.expm1(np.array([0, 43, 43, 43, low, low, low, np.nan], np.float64))
+    np.testing.assert_allclose(applied(mathematics.expm1)(edges), expected, rtol=4 * np.finfo(dtype).eps)
+
+
+@dtypes
+def test_exp_overflows_and_underflows_where_it_must(dtype):
+    """The last numbers whose powers are finite, normal, and not 0, and the next ones."""
+    info, exp = np.finfo(dtype), applied(mathematics.exp)
+    last = {
+        np.float32: (88.72284, -87.33654, -103.97207),
+        np.float64: (709.782712893384, -708.3964185322641, -745.13321),
+    }
+    top, normal, bottom = (dtype(x) for x in last[dtype])
+    step = dtype(1e-5)
+    assert np.isfinite(exp(np.array([top], dtype)))[0]
+    assert np.isinf(exp(np.array([top + 2 * step, 1000, info.max], dtype))).all()
+    assert exp(np.array([normal], dtype))[0] >= info.tiny > exp(np.array([normal - 2 * step], dtype))[0] > 0
+    assert exp(np.array([bottom], dtype))[0] == info.smallest_subnormal
+    assert not exp(np.array([bottom - 1e-4, -1000, -info.max], dtype)).any()
+
+
+# Of each activation: how many ulp its value may be off, and its slope in eps·max(1, |slope|); None: see below.
+ACTIVATIONS = {
+    "elu": (2, 0.75), "tanh": (3, 2.5), "sigmoid": (3, 0.75), "silu": (3.5, 1.4), "softplus": (3.5, 0.75),
+    "gelu": (None, 1.1), "gelu_tanh": (None, 1.5),
+}  # fmt: skip
+backends = pytest.mark.parametrize("backend", BACKENDS)
+
+
+@counts
+@dtypes
+@backends
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations(name, dtype, backend, count):
+    """Also where eˣ is subnormal, but x·eˣ is not. Of GELU, what is left of −4 may be off by so many ulp of 1."""
+    x, eps = sample(dtype, *((-110, 110) if dtype == np.float32 else (-760, 760)), count), np.finfo(dtype).eps
+    label, (bound, slope_bound) = f"{name} {np.dtype(dtype)} {backend}", ACTIVATIONS[name]
+    values = elementary.exact(elementary.FUNCTIONS[name], x)
+    error, ulps = elementary.errors(activated(name, x, backend), values)
+    if bound is not None:
+        check(f"{label} ulp", x, ulps, bound)
+    else:
+        sizes = np.maximum(1, np.abs(np.array([float(value) for value in values])))
+        check(f"{label} eps", x, error / sizes / eps, 1.5 if dtype == np.float32 else 2)
+    if name == "gelu":
+        near = abs(x) < 4
+        check(f"{label} ulp, |x| < 4", x[near], ulps[near], 4)
+    slopes = elementary.exact(elementary.SLOPES[name], x)
+    error, _ = elementary.errors(activated(name, x, backend, "input"), slopes)
+    sizes = np.maximum(1, np.abs(np.array([float(slope) for slope in slopes])))
+    check(f"{label} slope", x, error / sizes / eps, slope_bound)
+
+
+@numba.njit(inline="always")
+def _power(n):
+    return power_of_two(n)
+
+
+@numba.njit(inline="always")
+def _three_scaled(n):
+    return scaled(splat(n, 3.0), n)
+
+
+@dtypes
 def test_powers_of_two_are_exact(dtype):
-    from fastnp.kernels.compiled.simd import power_of_two
-
     info = np.finfo(dtype)
     n = np.arange(info.minexp, info.maxexp, dtype=dtype)
-    n = np.append(n, np.zeros(-len(n) % 64, dtype))
+    assert np.array_equal(applied(_power)(n), np.ldexp(dtype(1), n.astype(int)))
 
-    @numba.njit(inline="always")
-    def power(x):
-        return power_of_two(x)
 
-    assert np.array_equal(applied(power)(n), np.ldexp(dtype(1), n.astype(int)))
+@dtypes
+def test_what_is_scaled_is_rounded_once(dtype):
+    """Also beyond the powers of two that are normal numbers, down to 0 and up to ∞."""
+    info = np.finfo(dtype)
+    n = np.arange(info.minexp - info.nmant - 9, info.maxexp + 9, dtype=dtype)
+    with np.errstate(over="ignore"):
+        assert np.array_equal(applied(_three_scaled)(n), np.ldexp(dtype(3), n.astype(int)))
