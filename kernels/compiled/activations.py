@@ -11,6 +11,7 @@ from ._jit import inlined
 from .simd import (
     add,
     at,
+    constant,
     copy_sign,
     divide,
     fma,
@@ -136,13 +137,14 @@ sigmoid = elementwise(_sigmoid, _sigmoid_gradient)
 @inlined
 def _silu(x, setting):
     """x·sigmoid(x)"""
-    return mathematics.gated(x, x)
+    return mathematics.gated(x, x, constant(x, 109.0, 752.0))  # beyond, x·eˣ is less than half of the smallest number
 
 
 @inlined
 def _silu_gradient(dy, x, y, setting):
-    x = mathematics.within(x)
-    return multiply(dy, mathematics.gated_slope(x, x, splat(x, 1.0)))
+    limit = constant(x, 87.0, 708.0)
+    x = mathematics.within(x, limit)
+    return multiply(dy, mathematics.gated_slope(x, x, splat(x, 1.0), limit))
 
 
 silu = elementwise(_silu, _silu_gradient)
@@ -170,16 +172,17 @@ gelu = elementwise(_gelu, _gelu_gradient)
 def _gelu_tanh(x, setting):
     """½·x·(1 + tanh(√(2/π)·(x + 0.044715·x³))): x·sigmoid of twice that"""
     z = multiply(x, fma(multiply(x, x), splat(x, 0.0713548162726002488), splat(x, 1.59576912160573071)))
-    return mathematics.gated(x, z)
+    return mathematics.gated(x, z, constant(x, 87.0, 708.0))  # so far, e^−|z| is a normal number
 
 
 @inlined
 def _gelu_tanh_gradient(dy, x, y, setting):
-    x = mathematics.within(x)
+    limit = constant(x, 87.0, 708.0)
+    x = mathematics.within(x, limit)
     square = multiply(x, x)
     z = multiply(x, fma(square, splat(x, 0.0713548162726002488), splat(x, 1.59576912160573071)))
     dz = fma(square, splat(x, 0.214064448817800746), splat(x, 1.59576912160573071))
-    return multiply(dy, mathematics.gated_slope(x, z, dz))
+    return multiply(dy, mathematics.gated_slope(x, z, dz, limit))
 
 
 gelu_tanh = elementwise(_gelu_tanh, _gelu_tanh_gradient)

@@ -5,7 +5,9 @@ is the polynomial of least greatest error; then eˣ = 2ⁿ·(1 + (e^r − 1)).
 (W. J. Cody, W. Waite, "Software Manual for the Elementary Functions", 1980.)
 
 What vanishes with eˣ is computed from its significand, and 2ⁿ multiplied last: a result that is a normal number is not
-made of subnormal ones. NaN gives NaN: `where_less` picks its last argument where it meets one.
+made of subnormal ones. Where all vanishes, the exponential of 0 is taken and put out again: CPUs take twenty times as
+long for what underflows, and this would slow down any network whose inputs are large. NaN gives NaN: `where_less` picks
+its last argument where it meets one.
 """
 
 from ._jit import inlined
@@ -65,16 +67,6 @@ _mills = polynomial(  # Φ(−a)·e^(a²/2) / (1 − v), of v − ⅜: v = a / (
 )  # fmt: skip
 
 
-# So far from 0 that e^−|x| and |x|·e^−|x| are less than half of the smallest number, in float32 and in float64:
-FAR, FARTHER = 120.0, 760.0
-
-
-@inlined
-def within(x):
-    """x, or the nearest number that is no farther from 0 than that."""
-    return at_least(at_most(x, constant(x, FAR, FARTHER)), constant(x, -FAR, -FARTHER))
-
-
 @inlined
 def _reduced(x, rest):
     """n and e^r − 1, where x + rest = n·ln 2 + r, for |x| of some hundreds, and a rest that is little beside it."""
@@ -94,15 +86,17 @@ def _exponential(x):
 @inlined
 def exp(x):
     """eˣ: ∞ where it overflows; where it underflows subnormal, then 0."""
-    f, n = _exponential(at_least(at_most(x, constant(x, 89.0, 710.0)), constant(x, -FAR, -FARTHER)))
-    return scaled(f, n)
+    zero, low = splat(x, 0.0), constant(x, -104.0, -745.2)
+    f, n = _exponential(where_less(x, low, zero, at_most(x, constant(x, 89.0, 710.0))))
+    return where_less(x, low, zero, scaled(f, n))
 
 
 @inlined
-def _decay(x):
-    """e^−|x|"""
-    f, n = _exponential(negative(at_most(absolute(x), constant(x, FAR, FARTHER))))
-    return scaled(f, n)
+def _decay(x, limit):
+    """e^−|x|; 0 where |x| is beyond the limit."""
+    size, zero = absolute(x), splat(x, 0.0)
+    f, n = _exponential(negative(where_less(limit, size, zero, size)))
+    return where_less(limit, size, zero, scaled(f, n))
 
 
 @inlined
@@ -123,7 +117,7 @@ def tanh(x):
 @inlined
 def sigmoid(x):
     """1 / (1 + e⁻ˣ), below 0 as eˣ / (eˣ + 1)"""
-    e, one = _decay(x), splat(x, 1.0)
+    e, one = _decay(x, constant(x, 104.0, 745.2)), splat(x, 1.0)
     return divide(where_less(x, splat(x, 0.0), e, one), add(e, one))
 
 
@@ -134,18 +128,19 @@ def positive_or_zero(x):
 
 
 @inlined
-def gated(x, z):
-    """x·sigmoid(z), for z of the sign of x, and |z| ≥ |x|: max(x, 0) − |x|·sigmoid(−|z|)."""
-    f, n = _exponential(negative(at_most(absolute(z), constant(z, FAR, FARTHER))))
-    share = divide(multiply(at_most(absolute(x), constant(x, FAR, FARTHER)), f), add(scaled(f, n), splat(x, 1.0)))
-    return subtract(positive_or_zero(x), scaled(share, n))
+def gated(x, z, limit):
+    """x·sigmoid(z), for z of the sign of x: max(x, 0) − |x|·sigmoid(−|z|), the latter 0 where |z| is beyond the limit."""
+    size, zero = absolute(z), splat(x, 0.0)
+    f, n = _exponential(negative(where_less(limit, size, zero, size)))
+    share = divide(multiply(absolute(x), f), add(scaled(f, n), splat(x, 1.0)))
+    return subtract(positive_or_zero(x), where_less(limit, size, zero, scaled(share, n)))
 
 
 @inlined
-def gated_slope(x, z, dz):
-    """The derivative of x·sigmoid(z), where that of z is dz: s·(1 + x·dz·(1 − s))."""
+def gated_slope(x, z, dz, limit):
+    """The derivative of x·sigmoid(z), where that of z is dz: s·(1 + x·dz·(1 − s)). Here x must be finite."""
     zero, one = splat(x, 0.0), splat(x, 1.0)
-    e = _decay(z)
+    e = _decay(z, limit)
     share = divide(one, add(e, one))
     rest = multiply(e, share)
     s, complement = where_less(x, zero, rest, share), where_less(x, zero, share, rest)  # 1 − s would lose digits
@@ -153,29 +148,37 @@ def gated_slope(x, z, dz):
 
 
 @inlined
+def within(x, limit):
+    """x, or the nearest number that is no farther from 0 than the limit."""
+    return at_least(at_most(x, limit), negative(limit))
+
+
+@inlined
 def log1p(u):
     """log(1 + u) for 0 ≤ u ≤ 1: 2·artanh(t/2), where t = 2u / (2 + u)."""
-    t = divide(add(u, u), add(u, splat(u, 2.0)))
-    square = multiply(t, t)
-    return fma(multiply(t, square), _artanh_tail(square), t)
+    t, least = divide(add(u, u), add(u, splat(u, 2.0))), splat(u, 1e-9)
+    large = at_least(t, least)
+    square = multiply(large, large)
+    return where_less(t, least, t, fma(multiply(large, square), _artanh_tail(square), large))
 
 
 @inlined
 def softplus(x):
     """log(1 + eˣ) = max(x, 0) + log(1 + e^−|x|)"""
     zero = splat(x, 0.0)
-    return add(where_less(x, zero, zero, x), log1p(_decay(x)))
+    return add(where_less(x, zero, zero, x), log1p(_decay(x, constant(x, 104.0, 745.2))))
 
 
 @inlined
 def normal_tail(x):
     """Tiles a, t, b, n: Φ(−a) = t·2ⁿ and e^(−a²/2) = b·2ⁿ, where a = |x|, and Φ is the normal distribution function.
 
-    Where all of this is 0, a is the least number of which it is. Φ(−a)·e^(a²/2) is smooth in v = a / (a + K), and
-    divided by 1 − v hardly changes. (M. M. Shepherd, J. G. Laframboise, "Chebyshev approximation of (1 + 2x) exp(x²)
-    erfc x in 0 ≤ x < ∞", 1981.)
+    Beyond 12 (float64: 37), where Φ(−a) is far below the precision of all that it is added to, it is taken for 0, and
+    so is a. Φ(−a)·e^(a²/2) is smooth in v = a / (a + K), and divided by 1 − v hardly changes. (M. M. Shepherd,
+    J. G. Laframboise, "Chebyshev approximation of (1 + 2x) exp(x²) erfc x in 0 ≤ x < ∞", 1981.)
     """
-    a = at_most(absolute(x), constant(x, 15.5, 39.0))
+    size, limit, zero = absolute(x), constant(x, 12.0, 37.0), splat(x, 0.0)
+    a = where_less(limit, size, zero, size)
     half = multiply(a, splat(a, -0.5))
     square = multiply(a, half)
     n, q = _reduced(square, fma(a, half, negative(square)))
@@ -186,4 +189,4 @@ def normal_tail(x):
     ratio = _mills(subtract(v, splat(v, 0.375)))
     ratio = fma(negative(v), ratio, ratio)
     tail = fma(fma(rest, splat(a, -0.5625), q), ratio, ratio)  # the ratio changes by about so much where v does
-    return a, tail, add(q, splat(q, 1.0)), n
+    return a, where_less(limit, size, zero, tail), add(q, splat(q, 1.0)), n
