@@ -142,9 +142,7 @@ def _silu(x, setting):
 
 @inlined
 def _silu_gradient(dy, x, y, setting):
-    limit = constant(x, 87.0, 708.0)
-    x = mathematics.within(x, limit)
-    return multiply(dy, mathematics.gated_slope(x, x, splat(x, 1.0), limit))
+    return multiply(dy, mathematics.gated_slope(mathematics.within(x), x, splat(x, 1.0)))
 
 
 silu = elementwise(_silu, _silu_gradient)
@@ -172,17 +170,16 @@ gelu = elementwise(_gelu, _gelu_gradient)
 def _gelu_tanh(x, setting):
     """½·x·(1 + tanh(√(2/π)·(x + 0.044715·x³))): x·sigmoid of twice that"""
     z = multiply(x, fma(multiply(x, x), splat(x, 0.0713548162726002488), splat(x, 1.59576912160573071)))
-    return mathematics.gated(x, z, constant(x, 87.0, 708.0))  # so far, e^−|z| is a normal number
+    return mathematics.gated(x, z, constant(x, mathematics.FAR, mathematics.FARTHER))
 
 
 @inlined
 def _gelu_tanh_gradient(dy, x, y, setting):
-    limit = constant(x, 87.0, 708.0)
-    x = mathematics.within(x, limit)
+    x = mathematics.within(x)
     square = multiply(x, x)
     z = multiply(x, fma(square, splat(x, 0.0713548162726002488), splat(x, 1.59576912160573071)))
     dz = fma(square, splat(x, 0.214064448817800746), splat(x, 1.59576912160573071))
-    return multiply(dy, mathematics.gated_slope(x, z, dz, limit))
+    return multiply(dy, mathematics.gated_slope(x, z, dz))
 
 
 gelu_tanh = elementwise(_gelu_tanh, _gelu_tanh_gradient)

@@ -67,6 +67,17 @@ _mills = polynomial(  # Φ(−a)·e^(a²/2) / (1 − v), of v − ⅜: v = a / (
 )  # fmt: skip
 
 
+# So far from 0 that e^−|x| is below the precision of all that it is added to, but its products do not underflow; in
+# float32 and in float64.
+FAR, FARTHER = 64.0, 640.0
+
+
+@inlined
+def within(x):
+    """x, or the nearest number that is no farther from 0 than that."""
+    return at_least(at_most(x, constant(x, FAR, FARTHER)), constant(x, -FAR, -FARTHER))
+
+
 @inlined
 def _reduced(x, rest):
     """n and e^r − 1, where x + rest = n·ln 2 + r, for |x| of some hundreds, and a rest that is little beside it."""
@@ -129,7 +140,7 @@ def positive_or_zero(x):
 
 @inlined
 def gated(x, z, limit):
-    """x·sigmoid(z), for z of the sign of x: max(x, 0) − |x|·sigmoid(−|z|), the latter 0 where |z| is beyond the limit."""
+    """x·sigmoid(z), for z of the sign of x: max(x, 0) − |x|·sigmoid(−|z|), the latter 0 for |z| beyond the limit."""
     size, zero = absolute(z), splat(x, 0.0)
     f, n = _exponential(negative(where_less(limit, size, zero, size)))
     share = divide(multiply(absolute(x), f), add(scaled(f, n), splat(x, 1.0)))
@@ -137,20 +148,17 @@ def gated(x, z, limit):
 
 
 @inlined
-def gated_slope(x, z, dz, limit):
-    """The derivative of x·sigmoid(z), where that of z is dz: s·(1 + x·dz·(1 − s)). Here x must be finite."""
+def gated_slope(x, z, dz):
+    """The derivative of x·sigmoid(z), where that of z is dz: s·(1 + x·dz·(1 − s)); 0 or 1 for |z| that is far.
+
+    Here x and dz must be finite.
+    """
     zero, one = splat(x, 0.0), splat(x, 1.0)
-    e = _decay(z, limit)
+    e = _decay(z, constant(z, FAR, FARTHER))
     share = divide(one, add(e, one))
     rest = multiply(e, share)
     s, complement = where_less(x, zero, rest, share), where_less(x, zero, share, rest)  # 1 − s would lose digits
     return fma(multiply(multiply(x, dz), complement), s, s)
-
-
-@inlined
-def within(x, limit):
-    """x, or the nearest number that is no farther from 0 than the limit."""
-    return at_least(at_most(x, limit), negative(limit))
 
 
 @inlined
