@@ -164,7 +164,7 @@ def gated_slope(x, z, dz):
 @inlined
 def log1p(u):
     """log(1 + u) for 0 ≤ u ≤ 1: 2·artanh(t/2), where t = 2u / (2 + u)."""
-    t, least = divide(add(u, u), add(u, splat(u, 2.0))), splat(u, 1e-9)
+    t, least = divide(add(u, u), add(u, splat(u, 2.0))), splat(u, 1e-9)  # below, t is all of it, and t² may underflow
     large = at_least(t, least)
     square = multiply(large, large)
     return where_less(t, least, t, fma(multiply(large, square), _artanh_tail(square), large))
@@ -182,8 +182,9 @@ def normal_tail(x):
     """Tiles a, t, b, n: Φ(−a) = t·2ⁿ and e^(−a²/2) = b·2ⁿ, where a = |x|, and Φ is the normal distribution function.
 
     Beyond 12 (float64: 37), where Φ(−a) is far below the precision of all that it is added to, it is taken for 0, and
-    so is a. Φ(−a)·e^(a²/2) is smooth in v = a / (a + K), and divided by 1 − v hardly changes. (M. M. Shepherd,
-    J. G. Laframboise, "Chebyshev approximation of (1 + 2x) exp(x²) erfc x in 0 ≤ x < ∞", 1981.)
+    so is a. Φ(−a)·e^(a²/2) is smooth in v = a / (a + K), and divided by 1 − v hardly changes; what rounding takes from
+    −a²/2 and from v is brought back. (M. M. Shepherd, J. G. Laframboise, "Chebyshev approximation of (1 + 2x) exp(x²)
+    erfc x in 0 ≤ x < ∞", 1981.)
     """
     size, limit, zero = absolute(x), constant(x, 12.0, 37.0), splat(x, 0.0)
     a = where_less(limit, size, zero, size)
