@@ -1,6 +1,8 @@
 """Layers, and layers in a row."""
 
 from .activations import *  # noqa: F403
+from .gates import *  # noqa: F403
 from .layer import Layer as Layer
 from .linear import Linear as Linear
+from .rectifiers import *  # noqa: F403
 from .sequential import Sequential as Sequential

@@ -6,6 +6,7 @@ width of a CPU's vectors.
 
 import hashlib
 import platform
+from functools import partial
 
 import numpy as np
 import pytest
@@ -22,6 +23,8 @@ LAYERS = {
     "wide": [(20, 130), nn.ReLU, (130, 2)],
     "tanh": [(3, 16), nn.Tanh, (16, 16), nn.Tanh, (16, 2)],
     "leaky": [nn.LeakyReLU, (3, 16), nn.LeakyReLU, (16, 2)],
+    "exponentials": [(3, 16), nn.Sigmoid, (16, 17), nn.Softplus, (17, 16), nn.ELU, (16, 5), nn.Softmax],
+    "gates": [(3, 16), nn.SiLU, (16, 17), nn.GELU, (17, 16), partial(nn.GELU, approximate=True), (16, 2)],
 }
 BITS = {
     ("sin", "float32"): "c81c941125673515",
@@ -34,6 +37,10 @@ BITS = {
     ("tanh", "float64"): "ca2ea68e16e2557b",
     ("leaky", "float32"): "ebe64fe76aa6e49f",
     ("leaky", "float64"): "bb36288a56bedb4e",
+    ("exponentials", "float32"): "ce5dbfe70ee4b477",
+    ("exponentials", "float64"): "f1d6a5f7fe31b380",
+    ("gates", "float32"): "438058f7bf00895c",
+    ("gates", "float64"): "a7d4529766ceeecd",
 }
 
 

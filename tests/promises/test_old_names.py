@@ -39,14 +39,17 @@ def test_a_pickle_from_before_the_rooms():
 
 
 ROOMS = {
-    "layers": ["Layer", "LeakyReLU", "Linear", "ReLU", "Sequential", "Tanh"],
+    "layers": [
+        "ELU", "GELU", "Layer", "LeakyReLU", "Linear", "ReLU", "Sequential", "SiLU", "Sigmoid", "Softmax", "Softplus",
+        "Tanh",
+    ],
     "optimizers": ["Optimizer", "SGD"],
     "data": ["ArrayDataset", "BatchSampler", "DataLoader", "Dataset"],
     "training": ["History", "fit"],
     "losses": ["MSE"],
     "initializers": ["Constant", "HeNormal", "Initializer", "Normal"],
     "tensor": ["Tensor"],
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("room", ROOMS)
