@@ -4,34 +4,40 @@ A loss is a part (dpred, pred, ld, target, ld_target, numbers, batch, n, reducti
 `ld` apart. A row of target is as wide as the loss wants it; where rows are longer, the number behind it is the *weight*
 of the row, by which its losses are multiplied and so often it counts in a mean. `numbers` are the loss's own. The
 losses of EACH are written where dpred ends, `batch` rows further.
+
+Those here are of each number by itself, with a target as wide as pred. Where one stands for two factors, 0 times
+infinity is 0.
 """
 
-from ..table import EACH, MEAN
+from ..table import EACH
 from ._jit import inlined
-from .simd import at, fma, load, multiply, number_like, read, splat, store, subtract, total, widen, width, write, zeros
-
-
-@inlined
-def weight_of(target, ld_target, columns, i):
-    """The weight of row i, whose target has so many columns."""
-    weight = 1.0
-    if ld_target > columns:
-        weight = float(read(at(target, i * ld_target + columns)))
-    return weight
-
-
-@inlined
-def scale_of(target, ld_target, columns, batch, count, reduction):
-    """What the sum of the losses is multiplied by, `count` of which are of one row; 0 where all weights are."""
-    scale = 1.0
-    if reduction == MEAN:
-        weights = float(batch)
-        if ld_target > columns:
-            weights = 0.0
-            for i in range(batch):
-                weights += weight_of(target, ld_target, columns, i)
-        scale = 1 / (weights * count) if weights > 0 else 0.0
-    return scale
+from .mathematics import exp, log1p
+from .reduction import scale_of, weight_of
+from .simd import (
+    add,
+    at,
+    copy_sign,
+    divide,
+    fma,
+    keep_columns,
+    load,
+    load_columns,
+    multiply,
+    number_like,
+    read,
+    sign,
+    splat,
+    store,
+    store_columns,
+    subtract,
+    sum_by_halves,
+    total,
+    where_less,
+    widen,
+    width,
+    write,
+    zeros,
+)  # fmt: skip
 
 
 @inlined
@@ -77,3 +83,111 @@ def mse(dpred, pred, ld, target, ld_target, numbers, batch, n, reduction):
         row = at(target, i * ld_target)
         loss = _row_of_squares(loss, at(dpred, k), at(pred, k), row, terms, n, factor, weight, each)
     return scale * loss
+
+
+def _by_number(terms):
+    """A loss that is a sum over numbers: (loss, slope) = terms(pred, target, numbers, j, left), on tiles.
+
+    j is the column of the first number of the tiles, and `left` how many there are from there on in the row.
+    """
+
+    def loss_of_batch(dpred, pred, ld, target, ld_target, numbers, batch, n, reduction):
+        scale, each = scale_of(target, ld_target, n, batch, n, reduction), reduction == EACH
+        vector, none = zeros(pred, 1, 1), number_like(pred, 0.0)
+        loss = 0.0
+        for i in range(batch):
+            weight = weight_of(target, ld_target, n, i)
+            share, factor = number_like(pred, weight), number_like(pred, scale * weight)
+            sums = widen(vector)
+            for j in range(0, n, width(vector)):
+                k, left = i * ld + j, n - j
+                of_pred = load_columns(vector, at(pred, k), left, none)
+                of_target = load_columns(vector, at(target, i * ld_target + j), left, none)
+                value, slope = terms(of_pred, of_target, numbers, j, left)
+                store_columns(multiply(splat(vector, factor), slope), at(dpred, k), left)
+                sums = add(sums, widen(keep_columns(value, left)))
+                if each:
+                    store_columns(multiply(splat(vector, share), value), at(dpred, batch * ld + k), left)
+            loss += weight * sum_by_halves(sums)
+        return scale * loss
+
+    return loss_of_batch
+
+
+@inlined
+def _within(x, low, high):
+    """x, or the bound that it is beyond; NaN for NaN."""
+    return where_less(x, low, low, where_less(high, x, high, x))
+
+
+@inlined
+def _product(factor, x):
+    """factor·x for a factor that is not negative; 0 for 0 and infinity, NaN where either is NaN."""
+    zero, one = splat(x, 0.0), splat(x, 1.0)
+    return multiply(factor, where_less(zero, factor, x, _within(x, subtract(zero, one), one)))
+
+
+@inlined
+def _mae(pred, target, numbers, j, left):
+    """|pred − target|"""
+    difference = subtract(pred, target)
+    return copy_sign(difference, splat(pred, 1.0)), sign(difference)
+
+
+mae = _by_number(_mae)
+
+
+@inlined
+def _huber(pred, target, numbers, j, left):
+    """s·(d − ½·s), where d = pred − target and s, the slope, is d cut off at ± delta."""
+    difference, delta = subtract(pred, target), splat(pred, read(numbers))
+    slope = _within(difference, subtract(splat(pred, 0.0), delta), delta)
+    return multiply(slope, subtract(difference, multiply(splat(pred, 0.5), slope))), slope
+
+
+huber = _by_number(_huber)
+
+
+@inlined
+def _quantile(pred, target, numbers, j, left):
+    """q·(target − pred), or (1 − q)·(pred − target), whichever is positive"""
+    zero, difference = splat(pred, 0.0), subtract(pred, target)
+    q = load_columns(pred, at(numbers, j), left, number_like(numbers, 0.0))
+    above = where_less(zero, difference, subtract(splat(pred, 1.0), q), difference)
+    slope = where_less(difference, zero, subtract(zero, q), above)
+    return multiply(slope, difference), slope
+
+
+quantile = _by_number(_quantile)
+
+
+@inlined
+def _poisson_nll(pred, target, numbers, j, left):
+    """e^pred − target·pred. From 1000 on, where e^pred is infinite, target·pred is as there."""
+    e, limit = exp(pred), splat(pred, 1000.0)
+    return subtract(e, _product(target, where_less(limit, pred, limit, pred))), subtract(e, target)
+
+
+poisson_nll = _by_number(_poisson_nll)
+
+
+@inlined
+def _bce_with_logits(pred, target, numbers, j, left):
+    """w·target·softplus(−pred) + (1 − target)·softplus(pred), where w is the weight of positives
+
+    With e = e^−|pred|, softplus(x) is max(x, 0) + log(1 + e), and its slope 1 / (1 + e), or e times that below 0.
+    """
+    zero, one = splat(pred, 0.0), splat(pred, 1.0)
+    positive = multiply(load_columns(pred, at(numbers, j), left, number_like(numbers, 0.0)), target)
+    negative = subtract(one, target)
+    e = exp(copy_sign(pred, splat(pred, -1.0)))
+    rest, steep = log1p(e), divide(one, add(one, e))
+    flat = multiply(e, steep)
+    of_negative = add(where_less(pred, zero, zero, pred), rest)
+    of_positive = add(where_less(pred, zero, subtract(zero, pred), zero), rest)
+    loss = add(_product(positive, of_positive), _product(negative, of_negative))
+    up, down = where_less(pred, zero, flat, steep), where_less(pred, zero, steep, flat)
+    return loss, subtract(multiply(negative, up), multiply(positive, down))
+
+
+bce_with_logits = _by_number(_bce_with_logits)

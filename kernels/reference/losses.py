@@ -2,37 +2,83 @@
 
 import numpy as np
 
-from ..table import EACH, MEAN
+from .reduction import reduced, scale_of, weights_of
 
 
-def weights_of(target, columns):
-    """The weights of the rows, (batch, 1), whose targets have so many columns; None where there are none."""
-    return target[:, columns:] if target.shape[1] > columns else None
+def _by_number(terms):
+    """A loss that is a sum over numbers: (loss, slope) = terms(pred, target, numbers), on arrays."""
+
+    def loss_of_batch(results, pred, target, numbers, reduction):
+        n = pred.shape[1]
+        weights = weights_of(target, n)
+        scale = scale_of(weights, len(pred), n, reduction)
+        values, slopes = terms(pred, target[:, :n], numbers)
+        return reduced(results, values, slopes, weights, scale, reduction)
+
+    return loss_of_batch
 
 
-def scale_of(weights, batch, count, reduction):
-    """What the sum of the losses is multiplied by, `count` of which are of one row; 0 where all weights are."""
-    if reduction != MEAN:
-        return 1.0
-    total = float(batch) if weights is None else float(np.sum(weights, dtype=np.float64))
-    return 1 / (total * count) if total > 0 else 0.0
-
-
-def reduced(results, terms, slopes, weights, reduction):
-    """The loss, from what each number of a row adds to it and its slope; fills `results` (gradients, and terms)."""
-    dtype, scale = slopes.dtype.type, scale_of(weights, len(slopes), slopes.shape[1], reduction)
-    if weights is None:
-        np.multiply(slopes, dtype(scale), out=results[0])
-    else:
-        np.multiply(slopes, (scale * weights.astype(np.float64)).astype(dtype), out=results[0])
-        terms = terms * weights
-    if reduction == EACH:
-        results[1] = terms
-    return scale * float(np.sum(terms, dtype=np.float64))
-
-
-def mse(results, pred, target, numbers, reduction):
+def _mse(pred, target, numbers):
     """½ (pred − target)²"""
-    n = pred.shape[1]
-    difference = pred - target[:, :n]
-    return reduced(results, 0.5 * np.square(difference, dtype=np.float64), difference, weights_of(target, n), reduction)
+    difference = pred - target
+    return 0.5 * np.square(difference, dtype=np.float64), difference
+
+
+mse = _by_number(_mse)
+
+
+def _product(factor, x):
+    """factor·x for a factor that is not negative; 0 for 0 and infinity, NaN where either is NaN."""
+    return factor * np.where(factor > 0, x, np.clip(x, -1, 1))
+
+
+def _mae(pred, target, numbers):
+    """|pred − target|"""
+    difference = pred - target
+    return np.abs(difference), np.sign(difference)
+
+
+mae = _by_number(_mae)
+
+
+def _huber(pred, target, numbers):
+    """s·(d − ½·s), where d = pred − target and s, the slope, is d cut off at ± delta."""
+    difference, (delta,) = pred - target, numbers
+    slope = np.clip(difference, -delta, delta)
+    return slope * (difference - slope / 2), slope
+
+
+huber = _by_number(_huber)
+
+
+def _quantile(pred, target, q):
+    """q·(target − pred), or (1 − q)·(pred − target), whichever is positive"""
+    difference = pred - target
+    slope = np.where(difference > 0, 1 - q, np.where(difference < 0, -q, difference))
+    return slope * difference, slope
+
+
+quantile = _by_number(_quantile)
+
+
+def _poisson_nll(pred, target, numbers):
+    """e^pred − target·pred. From 1000 on, where e^pred is infinite, target·pred is as there."""
+    e = np.exp(pred)
+    return e - _product(target, np.minimum(pred, 1000)), e - target
+
+
+poisson_nll = _by_number(_poisson_nll)
+
+
+def _bce_with_logits(pred, target, positive_weight):
+    """w·target·softplus(−pred) + (1 − target)·softplus(pred), where w is the weight of positives"""
+    positive, negative = positive_weight * target, 1 - target
+    e = np.exp(-np.abs(pred))
+    rest, steep = np.log1p(e), 1 / (1 + e)
+    flat = e * steep
+    loss = _product(positive, np.maximum(-pred, 0) + rest) + _product(negative, np.maximum(pred, 0) + rest)
+    up, down = np.where(pred < 0, flat, steep), np.where(pred < 0, steep, flat)
+    return loss, negative * up - positive * down
+
+
+bce_with_logits = _by_number(_bce_with_logits)
