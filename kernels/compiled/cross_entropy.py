@@ -1,8 +1,8 @@
 """Cross-entropy of logits: each row of pred predicts one of n classes, with the probabilities softmax(pred).
 
 Where class j has the share cⱼ, a row's loss is Σ cⱼ·(log Σ e^predₖ − predⱼ), and the gradient softmax(pred)·Σ c − c;
-0 times infinity is 0. e^pred is taken of pred less its largest number. The numbers are the label smoothing ε, the
-count of class weights (n, or 0) and these; EACH writes the loss of a row in its first column.
+0 times infinity is 0. e^pred is taken of pred less its largest number. The numbers are the label smoothing ε and the
+n class weights; EACH writes the loss of a row in its first column.
 
 Sums of a row are made in double, in the order of `sixteen`: what gradients depend on is the same on every CPU.
 """
@@ -17,7 +17,6 @@ from .simd import (
     add,
     at,
     fma,
-    keep_columns,
     largest,
     load_columns,
     multiply,
@@ -62,10 +61,7 @@ def _row(dpred, pred, shares, target, numbers, n, label, of_label, scale):
         store_columns(e, at(dpred, j), n - j)
         exponentials, sums = add(exponentials, widen(e)), add(sums, widen(c))
         products = fma(widen(c), widen(where_less(zeros, c, x, zeros)), products)
-    whole, count, product = sum_by_halves(exponentials), sum_by_halves(sums), sum_by_halves(products)
-    count += of_label
-    if label >= 0 and of_label > 0:
-        product += of_label * float(read(at(pred, label)) - top)
+    whole, count, product = sum_by_halves(exponentials), of_label + sum_by_halves(sums), sum_by_halves(products)
     factor, share = number_like(pred, scale * count / whole), number_like(pred, scale)
     for j in range(0, n, width(zeros)):
         e = multiply(load_columns(zeros, at(dpred, j), n - j, none), splat(zeros, factor))
@@ -73,37 +69,27 @@ def _row(dpred, pred, shares, target, numbers, n, label, of_label, scale):
         store_columns(subtract(e, c), at(dpred, j), n - j)
     if label >= 0:
         write(at(dpred, label), read(at(dpred, label)) - number_like(pred, scale * of_label))
+        if of_label > 0:
+            product += of_label * float(read(at(pred, label)) - top)
     return count * math.log(whole) - product
 
 
 @inlined
-def _label_of(target, n):
-    """The label at `target`, −1 where it is none of n."""
+def _labelled(target, numbers, n):
+    """The label at `target` and its class weight; −1 and NaN where it is none of n."""
     number = float(read(target))
-    label = -1
+    label, weight = -1, math.nan
     if number >= 0 and number < n and math.floor(number) == number:
         label = int(number)
-    return label
-
-
-@inlined
-def _class_weight(numbers, label):
-    """How often the rows of a label count; NaN where it is −1."""
-    weight = math.nan
-    if label >= 0:
-        weight = 1.0
-        if read(at(numbers, 1)) > 0:
-            weight = float(read(at(numbers, 2 + label)))
-    return weight
+        weight = float(read(at(numbers, 1 + label)))
+    return label, weight
 
 
 @inlined
 def _smoothed(zeros, target, numbers, n, j):
     """ε/n of each class, times its weight"""
-    c = splat(zeros, number_like(numbers, float(read(numbers)) / n))
-    if read(at(numbers, 1)) > 0:
-        c = multiply(c, load_columns(zeros, at(numbers, 2 + j), n - j, number_like(numbers, 0.0)))
-    return keep_columns(c, n - j)
+    w = load_columns(zeros, at(numbers, 1 + j), n - j, number_like(numbers, 0.0))
+    return multiply(splat(zeros, number_like(numbers, float(read(numbers)) / n)), w)
 
 
 def labels(dpred, pred, ld, target, ld_target, numbers, batch, n, reduction):
@@ -116,26 +102,25 @@ def labels(dpred, pred, ld, target, ld_target, numbers, batch, n, reduction):
     if reduction == MEAN:
         counts = 0.0
         for i in range(batch):
-            label = _label_of(at(target, i * ld_target), n)
-            counts += weight_of(target, ld_target, 1, i) * _class_weight(numbers, label)
+            counts += weight_of(target, ld_target, 1, i) * _labelled(at(target, i * ld_target), numbers, n)[1]
         scale = 1 / counts if counts > 0 else 0.0
     for i in range(batch):
         row, k, weight = at(target, i * ld_target), i * ld, weight_of(target, ld_target, 1, i)
-        label = _label_of(row, n)
-        of_label = (1 - float(read(numbers))) * _class_weight(numbers, label)
-        of_row = _row(at(dpred, k), at(pred, k), _smoothed, row, numbers, n, label, of_label, scale * weight)
-        loss += weight * of_row
+        label, of_label = _labelled(row, numbers, n)
+        of_label *= 1 - float(read(numbers))
+        of_row = weight * _row(at(dpred, k), at(pred, k), _smoothed, row, numbers, n, label, of_label, scale * weight)
+        loss += of_row
         if reduction == EACH:
-            write(at(dpred, batch * ld + k), number_like(pred, weight * of_row))
+            write(at(dpred, batch * ld + k), number_like(pred, of_row))
     return scale * loss
 
 
 @inlined
 def _mixed(zeros, target, numbers, n, j):
     """1 − ε of the target's probabilities, and ε/n of each class"""
-    epsilon, none = float(read(numbers)), number_like(numbers, 0.0)
-    p = multiply(splat(zeros, number_like(numbers, 1 - epsilon)), load_columns(zeros, at(target, j), n - j, none))
-    return keep_columns(add(p, splat(zeros, number_like(numbers, epsilon / n))), n - j)
+    p = load_columns(zeros, at(target, j), n - j, number_like(numbers, 0.0))
+    p = multiply(splat(zeros, number_like(numbers, 1 - float(read(numbers)))), p)
+    return add(p, _smoothed(zeros, target, numbers, n, j))
 
 
 def probabilities(dpred, pred, ld, target, ld_target, numbers, batch, n, reduction):
@@ -143,8 +128,8 @@ def probabilities(dpred, pred, ld, target, ld_target, numbers, batch, n, reducti
     scale, loss = scale_of(target, ld_target, n, batch, 1, reduction), 0.0
     for i in range(batch):
         row, k, weight = at(target, i * ld_target), i * ld, weight_of(target, ld_target, n, i)
-        of_row = _row(at(dpred, k), at(pred, k), _mixed, row, numbers, n, -1, 0.0, scale * weight)
-        loss += weight * of_row
+        of_row = weight * _row(at(dpred, k), at(pred, k), _mixed, row, numbers, n, -1, 0.0, scale * weight)
+        loss += of_row
         if reduction == EACH:
-            write(at(dpred, batch * ld + k), number_like(pred, weight * of_row))
+            write(at(dpred, batch * ld + k), number_like(pred, of_row))
     return scale * loss

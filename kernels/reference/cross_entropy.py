@@ -17,12 +17,10 @@ def _of_rows(pred, shares):
 
 def labels(results, pred, target, numbers, reduction):
     """Of the class whose number is the target, 1 − ε, and ε/n of all, each times the weight of that class."""
-    n, (epsilon, weighted), class_weights = pred.shape[1], numbers[:2], numbers[2:]
+    n, epsilon, class_weights = pred.shape[1], numbers[0], numbers[1:]
     weights, number = weights_of(target, 1), target[:, :1]
     is_label = (number >= 0) & (number < n) & (np.floor(number) == number)
     label = np.where(is_label, number, 0).astype(np.intp)
-    if not weighted:
-        class_weights = np.ones(n, pred.dtype)
     of_label = np.where(is_label, class_weights[label], np.nan)
     shares = np.broadcast_to(epsilon / n * class_weights, pred.shape).astype(pred.dtype)
     np.put_along_axis(shares, label, np.take_along_axis(shares, label, 1) + (1 - epsilon) * of_label, 1)
