@@ -27,8 +27,11 @@ from .layers.layer import Layer
 from .layers.linear import Linear
 from .layers.rectifiers import ELU, LeakyReLU, ReLU
 from .layers.sequential import Sequential
-from .losses.elementwise import MSE
+from .losses.bce_with_logits import BCEWithLogits
+from .losses.cross_entropy import CrossEntropy
+from .losses.elementwise import MAE, MSE, Huber, Quantile
 from .losses.loss import Loss
+from .losses.poisson_nll import PoissonNLL
 from .optimizers.optimizer import Optimizer
 from .optimizers.sgd import SGD
 from .tensor import Tensor
@@ -45,17 +48,21 @@ except PackageNotFoundError:  # a checkout that was never installed
 __all__ = [
     "ELU",
     "GELU",
+    "MAE",
     "MSE",
     "SGD",
     "ArrayDataset",
+    "BCEWithLogits",
     "BatchSampler",
     "CheckFailed",
     "Constant",
+    "CrossEntropy",
     "DataLoader",
     "Dataset",
     "DivergedError",
     "HeNormal",
     "History",
+    "Huber",
     "Initializer",
     "Layer",
     "LeakyReLU",
@@ -63,6 +70,8 @@ __all__ = [
     "Loss",
     "Normal",
     "Optimizer",
+    "PoissonNLL",
+    "Quantile",
     "ReLU",
     "Sequential",
     "SiLU",

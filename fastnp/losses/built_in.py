@@ -1,5 +1,6 @@
 """What the library's own losses share: kernels compute them."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -27,7 +28,9 @@ class BuiltInLoss(Loss):
 
     _checks: ClassVar[Checks] = {"reduction": one_of("mean", "none", "sum")}
     _kernel_kind: ClassVar[Kind]
+    _settings: ClassVar[tuple[str, ...]] = ()  # the names of its own, of which a tuple has a number for each output
     _takes_other_shapes = False  # targets than that of pred
+    reduction = "mean"
 
     def __init__(self, name: str, reduction: str):
         super().__init__(name)
@@ -62,6 +65,31 @@ class BuiltInLoss(Loss):
         """What reduction 'none' returns of the losses that the kernel wrote, of the shape of pred."""
         return terms
 
+    def _divisor(self, target: np.ndarray, weight: np.ndarray | None) -> float:
+        """What a mean divides by; the target has the shape that was given."""
+        return self._counts(target, weight) * math.prod(target.shape[1:])
+
+    def _example_target(self, shape: Sequence[int], rng: np.random.Generator) -> np.ndarray:
+        """Targets that suit predictions of this shape."""
+        return rng.standard_normal(shape)
+
+    def _of_each(self, setting: Any, pred: np.ndarray) -> np.ndarray:
+        """A setting as an array that goes with pred."""
+        return np.reshape(setting, pred.shape[1:] if isinstance(setting, tuple) else ())
+
+    def _exact_terms(self, pred: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What 'none' returns without weights, and the slopes, in the precision of pred: what checks hold it to."""
+        raise NotImplementedError
+
+    def _errors(self, pred: np.ndarray, target: np.ndarray, u: float) -> tuple[np.ndarray, np.ndarray]:
+        """How far a kernel's terms and slopes may be from these, u the unit roundoff, where nothing underflows."""
+        raise NotImplementedError
+
+    def _row_shape(self, shape: Sequence[int], weighted: bool) -> tuple[int, int]:
+        """The shape in which a kernel takes predictions that are not (rows, n): in rows where these matter."""
+        by_row = weighted or any(isinstance(getattr(self, name), tuple) for name in self._settings)
+        return (shape[0], math.prod(shape[1:])) if by_row and shape else (1, math.prod(shape))
+
     def _check_shapes(self, pred: np.ndarray, target: np.ndarray) -> None:
         if pred.shape != target.shape:
             column = pred.ndim == 2 and pred.shape[1] == 1 and target.shape == (len(pred),)
@@ -91,12 +119,12 @@ class BuiltInLoss(Loss):
         dtype, shape = working_dtype(pred), target.shape
         pred = rows = pred.astype(dtype, "C")
         if pred.ndim != 2:
-            rows = pred.reshape((len(pred), -1) if weight is not None and pred.size else (1, -1))
+            rows = pred.reshape(self._row_shape(pred.shape, weight is not None))
         n = rows.shape[1]
         self._check_target(target, n)
         target = targets = target.astype(dtype, "C")
         if len(shape) != 2 or rows is not pred:
-            targets = target.reshape(len(rows), -1)
+            targets = target.reshape(len(rows), self._columns(n, shape) or n)
         if weight is not None:
             weights = checked_weights(f"{self.name}: weight", weight, len(rows)).astype(dtype)
             targets = np.concatenate([targets, weights[:, np.newaxis]], axis=1)
@@ -120,4 +148,13 @@ class BuiltInLoss(Loss):
         return vars(self) | {"_last": list(self._last)}  # a copy remembers by itself
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(reduction={getattr(self, 'reduction', 'mean')!r})"
+        settings = [f"{name}={getattr(self, name)!r}" for name in (*self._settings, "reduction")]
+        return f"{type(self).__name__}({', '.join(settings)})"
+
+
+def refuse_numbers(owner: str, target: np.ndarray, right: np.ndarray, first: int, expected: str) -> None:
+    """ValueError where not all numbers of target, whose first row is number `first`, are right: it names the first."""
+    if not right.all():
+        index = tuple(int(i) for i in np.argwhere(~right)[0])
+        place = list((first + index[0], *index[1:]) if index else ())
+        raise ValueError(f"{owner}: target{place or ''} is {target[index]}; expected {expected}")

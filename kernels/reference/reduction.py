@@ -19,7 +19,7 @@ def scale_of(weights, batch, count, reduction):
 
 
 def reduced(results, terms, slopes, weights, scale, reduction):
-    """The loss, from what each number, or each row, adds to it and the slopes; fills `results`: gradients, and terms."""
+    """The loss, from what each number, or row, adds to it and the slopes; fills `results`: gradients, and terms."""
     dtype = slopes.dtype.type
     if weights is None:
         np.multiply(slopes, dtype(scale), out=results[0])
