@@ -91,7 +91,7 @@ class CrossEntropy(BuiltInLoss):
         if self.class_weight is not None:
             raise ValueError(f"{self.name}: class_weight is for labels; the target has probabilities, {target.shape}")
         refuse_numbers(self.name, target, target >= 0, first, "probabilities, which are not negative")
-        sums: np.ndarray = np.sum(target, axis=1, dtype=np.float64)
+        sums = np.asarray(np.sum(target, axis=1, dtype=np.float64))
         wrong = abs(sums - 1) > SUM_TOLERANCE  # infinities are not near 1, and NaN was refused
         if wrong.any():
             row = int(np.argmax(wrong))
