@@ -136,9 +136,10 @@ class CrossEntropy(BuiltInLoss):
         # is a part of what the sum, and so its logarithm, may be off. c is rounded four times.
         c, x = self._shares(pred, target), pred - np.max(pred, axis=1, keepdims=True)
         e, count = np.exp(x), np.sum(c, axis=1, keepdims=True)
-        far = np.where(e > 0, abs(np.where(e > 0, x, 0)), 0) + 7
+        summed = pred.shape[1] * 2.0**-53 / u
+        far = np.where(e > 0, abs(np.where(e > 0, x, 0)), 0) + 7 + summed
         p = e / np.sum(e, axis=1, keepdims=True)
         of_sum = np.sum(p * far, axis=1, keepdims=True)
         products = np.sum(np.where(c > 0, c * abs(np.where(c > 0, x, 0)), 0), axis=1)
         logarithm = (count * (5 * np.log(np.sum(e, axis=1, keepdims=True)) + of_sum + 1))[:, 0]
-        return u * (logarithm + 6 * products), u * (count * p * (far + of_sum + 8) + 6 * c)
+        return u * (logarithm + (6 + summed) * products), u * (count * p * (far + of_sum + 8) + 6 * c)

@@ -17,17 +17,19 @@ from ..arrays import real_array
 from ..backend import BACKENDS, use_backend
 from ..layers.activation import Activation
 from ..layers.linear import Linear
+from ..losses.built_in import BuiltInLoss
 from ..losses.elementwise import MSE
 from ..optimizers.sgd import SGD
 from ..program.op import kind_of
 from .cross_report import CrossReport, CrossRow
 from .double import layers_of
 from .exact import gradient_bound, product, sum_bound, unit, value_bound, wide
+from .losses import loss_rows
 
 LEARNING_RATE, MOMENTUM = 0.01, 0.9
 
 
-def cross_check(model: Any, x: Any, target: Any = None, loss_fn: Any = None) -> CrossReport:
+def cross_check(model: Any, x: Any, target: Any = None, loss_fn: Any = None, *, weight: Any = None) -> CrossReport:
     """Run a model on both backends and compare each step with higher precision.
 
     Forward, loss, backward and two updates of SGD with momentum are run on copies; the model stays as it
@@ -36,8 +38,9 @@ def cross_check(model: Any, x: Any, target: Any = None, loss_fn: Any = None) -> 
 
     Args:
         x: a batch (rows, in_features).
-        target: what the loss takes; by default a fixed random array.
+        target: what the loss takes; by default a fixed random array, of labels or counts where it takes these.
         loss_fn: by default MSE(). A loss of your own is run, but not checked.
+        weight: a number for each row, handed to the loss where it is given.
 
     Raises what the model raises for x.
     """
@@ -45,7 +48,7 @@ def cross_check(model: Any, x: Any, target: Any = None, loss_fn: Any = None) -> 
     x = real_array(x, "x")
     for backend in BACKENDS:
         with use_backend(backend), np.errstate(over="ignore", invalid="ignore"):
-            _Run(report, backend, copy.deepcopy(model), x, target, copy.deepcopy(loss_fn or MSE())).check()
+            _Run(report, backend, copy.deepcopy(model), x, target, copy.deepcopy(loss_fn or MSE()), weight).check()
     report.unchecked = [f"{i} {layer.name}" for i, layer in enumerate(layers_of(model)) if kind_of(layer) is None]
     return report
 
@@ -53,10 +56,12 @@ def cross_check(model: Any, x: Any, target: Any = None, loss_fn: Any = None) -> 
 class _Run:
     """One backend's run over a copy of the model."""
 
-    def __init__(self, report: CrossReport, backend: str, model: Any, x: np.ndarray, target: Any, loss_fn: Any):
+    def __init__(
+        self, report: CrossReport, backend: str, model: Any, x: np.ndarray, target: Any, loss_fn: Any, weight: Any
+    ):
         self.report, self.backend = report, backend
         self.model, self.loss_fn = model, loss_fn
-        self.x, self.target = x, target
+        self.x, self.target, self.weight = x, target, weight
         self.layers = layers_of(model)
 
     def check(self) -> None:
@@ -77,21 +82,16 @@ class _Run:
     # --- what is compared ---
 
     def _loss(self, pred: np.ndarray) -> np.ndarray:
-        target = self.target
+        target, loss_fn = self.target, self.loss_fn
         if target is None:
-            target = np.random.default_rng(0).standard_normal(pred.shape)
-        loss = self.loss_fn(pred, target)
-        gradient: np.ndarray = self.loss_fn.backward()
-        if kind_of(self.loss_fn) is not None:
-            terms, slopes = self.loss_fn._exact_terms(wide(self.loss_fn.pred), wide(self.loss_fn.target))
-            scale = 1 / pred.size if self.loss_fn.reduction == "mean" else 1.0
-            u, tiny = unit(gradient.dtype), float(np.finfo(gradient.dtype).tiny)
-            self._row("the loss", "gradient", gradient, scale * slopes, 3 * u * scale * abs(slopes) + tiny)
-            if self.loss_fn.reduction == "none":
-                self._row("the loss", "value", loss, terms, 5 * u * terms + tiny)
-            else:
-                total, least = np.asarray(np.sum(terms) * scale), pred.size * float(np.finfo(np.float64).tiny)
-                self._row("the loss", "value", np.asarray(loss), total, (3 * u + pred.size * 2.0**-52) * total + least)
+            rng = np.random.default_rng(0)
+            known = isinstance(loss_fn, BuiltInLoss)
+            target = loss_fn._example_target(pred.shape, rng) if known else rng.standard_normal(pred.shape)
+        loss = loss_fn(pred, target) if self.weight is None else loss_fn(pred, target, self.weight)
+        gradient: np.ndarray = loss_fn.backward()
+        if kind_of(loss_fn) is not None:
+            for what, got, exact, bound in loss_rows(loss_fn, loss, gradient, self.weight):
+                self._row("the loss", what, got, exact, bound)
         return gradient
 
     def _forward(self, pred: np.ndarray) -> None:

@@ -63,6 +63,7 @@ def gradient_check(
     x: Any,
     target: Any,
     *,
+    weight: Any = None,
     directions: int = 5,
     rtol: float = 1e-3,
     atol: float = 1e-5,
@@ -79,6 +80,7 @@ def gradient_check(
 
     Args:
         x, target: a batch, as the model and the loss take it.
+        weight: a number for each row, handed to the loss where it is given.
         directions: how many to take for each tensor.
         seed: of the random directions.
 
@@ -97,7 +99,7 @@ def gradient_check(
     for i, layer in enumerate(layers_of(double)):
         report.rows += check.layer(f"{i} {layer.name}", layer, data)
         data = layer(data)
-    report.rows += check.loss_and_whole(double, loss_fn, x, target)
+    report.rows += check.loss_and_whole(double, loss_fn, x, (target,) if weight is None else (target, weight))
     return report
 
 
@@ -122,14 +124,17 @@ class _Check:
 
         return self.function(where, value, gradient, jittered, layer.parameters())
 
-    def loss_and_whole(self, model: Any, loss_fn: Any, x: np.ndarray, target: Any) -> list[GradientRow]:
-        """The rows of the loss, as a function of the prediction, and of the loss of the model, as one of x."""
+    def loss_and_whole(self, model: Any, loss_fn: Any, x: np.ndarray, given: tuple[Any, ...]) -> list[GradientRow]:
+        """The rows of the loss, as a function of the prediction, and of the loss of the model, as one of x.
+
+        The loss is given the target, and the weights where there are some.
+        """
 
         def loss(pred: np.ndarray) -> float:
-            return float(np.sum(loss_fn(pred, target)))
+            return float(np.sum(loss_fn(pred, *given)))
 
         def loss_gradient(pred: np.ndarray) -> np.ndarray:
-            loss_fn(pred, target)
+            loss_fn(pred, *given)
             return loss_fn.backward()
 
         def whole(point: np.ndarray) -> float:
