@@ -3,7 +3,7 @@
 import bounds
 import numpy as np
 import pytest
-from cases import NAN, NETWORKS, buffer, build, linears, linked, views
+from cases import LOSSES, NAN, NETWORKS, buffer, build, linears, linked, views
 from references import check_pads
 from sizes import Network
 from twins import backends, dtypes, run_both
@@ -24,7 +24,7 @@ def _step_by_step(call, kernels, steps=None):
     work, params, velocity, numbers = (call[name] for name in ("work", "params", "velocity", "numbers"))
     char = call.dtype.char
     table = linked(kernels, call.network, call["table"], char)
-    mse, momentum = kernels.parts["losses.mse.sum", char], kernels.parts["updates.momentum.flat", char]
+    loss, momentum = kernels.parts[f"{call.loss_part}.sum", char], kernels.parts["updates.momentum.flat", char]
     first, last = call["table"][0], call["table"][-1]
     grads = np.zeros_like(params)
     count, size, done = call["rows"], call["batch_size"], 0
@@ -39,7 +39,7 @@ def _step_by_step(call, kernels, steps=None):
             dpred = np.empty((1, *pred.shape), pred.dtype)
             target = call["y"][start : start + batch].copy()
             reduction = MEAN if call["mean"] else SUM
-            call["losses"][epoch] += kernels.loss(mse, dpred, pred, target, numbers[:0], reduction)
+            call["losses"][epoch] += kernels.loss(loss, dpred, pred, target, call["loss_numbers"], reduction)
             dy = buffer(call, last, "dy", batch)
             dy[:] = 0
             dy[:, : last["n_out"]] = dpred[0]
@@ -77,6 +77,22 @@ def test_train_has_the_bits_of_the_steps_one_by_one(network, dtype, kernels, opt
         assert bounds.same_bits(mine, theirs)
         assert np.isfinite(mine).all()
     assert not all(bounds.same_bits(a, b) for a, b in zip(before, _parameters(whole), strict=True))
+    check_all_pads(whole)
+
+
+@backends
+@dtypes
+@pytest.mark.parametrize("mean", [True, False], ids=["mean", "sum"])
+@pytest.mark.parametrize("of", LOSSES)
+@pytest.mark.parametrize("n_out", [1, 5, 16, 35])
+def test_train_with_each_loss_has_the_bits_of_the_steps(n_out, of, mean, dtype, kernels):
+    """Predictions stand there in padded rows, whose pads are NaN."""
+    options = {"of": of, "mean": mean, "numbers": (0.001, 0.9, 0.0, 0.0)}
+    whole, steps = (build("train", Network("", 3, (17, "relu", n_out), 6), dtype, **options) for _ in range(2))
+    assert whole.run(kernels) == _step_by_step(steps, kernels) > 0
+    assert bounds.same_bits(whole["losses"], steps["losses"])
+    for mine, theirs in zip(_parameters(whole), _parameters(steps), strict=True):
+        assert bounds.same_bits(mine, theirs)
     check_all_pads(whole)
 
 

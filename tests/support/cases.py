@@ -18,6 +18,7 @@ from fastnp.kernels import SCRATCH_ROW_BYTES, padded
 from fastnp.kernels.alone import Alone
 from fastnp.kernels.table import EACH, MEAN, ROW, SUM, as_integers, rows
 from fastnp.layers.activation import Activation
+from fastnp.losses.built_in import BuiltInLoss
 
 DTYPES = (np.float32, np.float64)
 NAN = float("nan")
@@ -35,10 +36,10 @@ ACTIVATIONS = {
     for cls in classes("_kernel_kind", Activation)
     for name in (cls._kernel_kind.name, *cls._kernel_kind.variants)
 }
-LOSSES = {
-    cls._kernel_kind.name.split(".")[1]: cls
-    for cls in classes("_kernel_kind")
-    if cls._kernel_kind.name.startswith("losses.")
+LOSSES = {  # the class and the part of each, and of each variant of it, for other targets
+    part.removeprefix("losses.").replace(".", "_"): (cls, part)
+    for cls in classes("_kernel_kind", BuiltInLoss)
+    for part in (cls._kernel_kind.name, *cls._kernel_kind.variants)
 }
 
 NETWORKS = PLAIN_NETWORKS + [
@@ -248,20 +249,37 @@ def activation(name, setting):
 # --- losses and rules ---
 
 
-def loss(call, case, rng, draw, of="mse", reduction=MEAN, weighted=False):
-    """`dpred` and, for EACH, `terms` are written."""
+def targets(of, rng, draw, shape):
+    """Targets (rows, ·) that suit a loss, for predictions of this shape."""
+    cls, part = LOSSES[of]
+    if part in cls._kernel_kind.variants:
+        return rng.dirichlet(np.ones(shape[1]), shape[0])
+    if cls._example_target is BuiltInLoss._example_target:
+        return draw(rng, shape)
+    found = cls()._example_target(shape, rng)
+    return found if found.ndim == 2 else found[:, np.newaxis]
+
+
+def loss(call, case, rng, draw, of="mse", reduction=MEAN, weighted=False, settings=None):
+    """`dpred` and, for EACH, `terms` are written: of each number, or in the first column of each row."""
     shape, kinds = (case.batch, case.n_out), 1 + (reduction == EACH)
-    results = call.array(np.full((kinds * case.batch, case.n_out), NAN), written=kinds * case.batch)
+    results = call.array(np.full((kinds * case.batch, case.n_out), NAN), written=case.batch)
+    cls, part = LOSSES[of]
+    loss_fn = cls(**(settings or {}))
+    columns = loss_fn._each(np.zeros((1, case.n_out))).size
+    for row in results[case.batch :]:
+        call.allow(row[:columns])
     results = results.reshape(kinds, *shape)
-    pred, target = draw(rng, shape), draw(rng, shape)
+    pred, target = draw(rng, shape), targets(of, rng, draw, shape)
     if weighted:
         target = np.concatenate([target, rng.uniform(0, 2, (case.batch, 1))], axis=1)
     call.arguments.update(pred=call.array(pred), target=call.array(target))
-    call.arguments.update(dpred=results[0], terms=results[-1], reduction=reduction)
+    call.arguments.update(dpred=results[0], terms=results[-1][:, :columns], reduction=reduction)
+    call.loss_fn, numbers = loss_fn, loss_fn._numbers_as(call.dtype, case.n_out)
 
     def make(kernels):
-        part = kernels.parts[f"losses.{of}.sum", call.dtype.char]
-        return kernels.loss(part, results, call["pred"], call["target"], np.zeros(0, call.dtype), reduction)
+        number = kernels.parts[f"{part}.sum", call.dtype.char]
+        return kernels.loss(number, results, call["pred"], call["target"], numbers, reduction)
 
     call.make = make
 
@@ -411,7 +429,9 @@ def backward(call, network, rng, draw, add_to=False, fused=True):
     call.make = make
 
 
-def train(call, network, rng, draw, epochs=2, stride=None, numbers=(0.01, 0.9, 0.0, 0.0), mean=True, short=True):
+def train(
+    call, network, rng, draw, epochs=2, stride=None, numbers=(0.01, 0.9, 0.0, 0.0), mean=True, short=True, of="mse"
+):
     """Two batches an epoch, and a shorter third where `short`; every epoch on the same rows where `stride` is 0."""
     _program(call, network, rng, draw, odd=0)
     batch, n_out = network.batch, int(call["table"][-1]["n_out"])
@@ -433,19 +453,24 @@ def train(call, network, rng, draw, epochs=2, stride=None, numbers=(0.01, 0.9, 0
     call.arguments.update(
         losses=np.arange(1.0, epochs + 1), velocity=velocity, numbers=np.array(numbers, call.dtype), mean=mean,
         x=call.array(draw(rng, (total, network.n_in)), int(call["table"][0]["ld_in"]), pad=NAN, spare=3),
-        y=call.array(draw(rng, (total, n_out)), spare=3),
+        y=call.array(targets(of, rng, draw, (total, n_out)), spare=3),
         batch_size=batch, rows=count, stride=stride,
     )  # fmt: skip
+
+    cls, part = LOSSES[of]
+    loss_numbers = cls()._numbers_as(call.dtype, n_out)
+    call.loss_part, call.arguments["loss_numbers"] = part, loss_numbers
 
     def make(kernels):
         names = ("losses", "work", "params", "velocity", "numbers", "x", "y")
         losses, work, params, velocity, numbers, x, y = (call[name] for name in names)
         sizes = [call[name] for name in ("batch_size", "rows", "stride")]
-        job = [kernels.parts["losses.mse.sum", call.dtype.char], len(numbers), *sizes, MEAN if call["mean"] else SUM]
+        job = [kernels.parts[f"{part}.sum", call.dtype.char], len(numbers), *sizes, MEAN if call["mean"] else SUM]
         table = linked(kernels, network, call["table"], call.dtype.char, "momentum")
         table = table.copy()
         first = next(i for i, layer in enumerate(network.layers) if is_linear(layer))
         table.view(ROW)["input"][: first + 1] = 0  # nobody asks for these
+        numbers = np.concatenate([numbers, loss_numbers])
         return kernels.train(losses, np.array(job, np.int64), table, work, params, velocity, numbers, x, y)
 
     call.make = make

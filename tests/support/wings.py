@@ -12,6 +12,7 @@ MACHINERY = {
     "link",
     "mathematics",
     "operands",
+    "reduction",
     "run",
     "simd",
     "walk",
