@@ -32,19 +32,10 @@ def _declared(room):
     return found
 
 
-def _losses():
-    """The losses that the classes of the working tree declare, and their variants for other targets."""
-    found = []
-    for path in sorted((Path(__file__).parents[1] / "fastnp" / "losses").glob("*.py")):
-        for kind in re.findall(r"_kernel_kind = Kind\((.*)\)", path.read_text(encoding="utf-8")):
-            found += re.findall(r'"([\w.]+)"', kind)
-    return [part.removeprefix("losses.").replace(".", "_") for part in found]
-
-
 ON_SIZES = (
     "linear_forward", "linear_input", "linear_parameters", "linear_momentum",
     *(f"{name}_{role}" for name in _declared("activations") for role in ("forward", "input")),
-    *_losses(), "momentum_update",
+    *_declared("losses"), *(f"cross_entropy_{of}" for of in _declared("cross_entropy")), "momentum_update",
 )  # fmt: skip
 ON_NETWORKS = ("forward", "backward", "train")
 

@@ -14,15 +14,16 @@ from ._jit import inlined
 from .mathematics import exp, log1p
 from .reduction import scale_of, weight_of
 from .simd import (
+    absolute,
     add,
     at,
-    copy_sign,
     divide,
     fma,
     keep_columns,
     load,
     load_columns,
     multiply,
+    negative,
     number_like,
     read,
     sign,
@@ -115,7 +116,7 @@ def _by_number(terms):
 
 
 @inlined
-def _within(x, low, high):
+def _cut_off(x, low, high):
     """x, or the bound that it is beyond; NaN for NaN."""
     return where_less(x, low, low, where_less(high, x, high, x))
 
@@ -123,15 +124,15 @@ def _within(x, low, high):
 @inlined
 def _product(factor, x):
     """factor·x for a factor that is not negative; 0 for 0 and infinity, NaN where either is NaN."""
-    zero, one = splat(x, 0.0), splat(x, 1.0)
-    return multiply(factor, where_less(zero, factor, x, _within(x, subtract(zero, one), one)))
+    one = splat(x, 1.0)
+    return multiply(factor, where_less(splat(x, 0.0), factor, x, _cut_off(x, negative(one), one)))
 
 
 @inlined
 def _mae(pred, target, numbers, j, left):
     """|pred − target|"""
     difference = subtract(pred, target)
-    return copy_sign(difference, splat(pred, 1.0)), sign(difference)
+    return absolute(difference), sign(difference)
 
 
 mae = _by_number(_mae)
@@ -141,7 +142,7 @@ mae = _by_number(_mae)
 def _huber(pred, target, numbers, j, left):
     """s·(d − ½·s), where d = pred − target and s, the slope, is d cut off at ± delta."""
     difference, delta = subtract(pred, target), splat(pred, read(numbers))
-    slope = _within(difference, subtract(splat(pred, 0.0), delta), delta)
+    slope = _cut_off(difference, negative(delta), delta)
     return multiply(slope, subtract(difference, multiply(splat(pred, 0.5), slope))), slope
 
 
@@ -154,7 +155,7 @@ def _quantile(pred, target, numbers, j, left):
     zero, difference = splat(pred, 0.0), subtract(pred, target)
     q = load_columns(pred, at(numbers, j), left, number_like(numbers, 0.0))
     above = where_less(zero, difference, subtract(splat(pred, 1.0), q), difference)
-    slope = where_less(difference, zero, subtract(zero, q), above)
+    slope = where_less(difference, zero, negative(q), above)
     return multiply(slope, difference), slope
 
 
@@ -173,21 +174,20 @@ poisson_nll = _by_number(_poisson_nll)
 
 @inlined
 def _bce_with_logits(pred, target, numbers, j, left):
-    """w·target·softplus(−pred) + (1 − target)·softplus(pred), where w is the weight of positives
+    """w·target·softplus(−pred) + (1 − target)·softplus(pred), where w is the weight of positives.
 
     With e = e^−|pred|, softplus(x) is max(x, 0) + log(1 + e), and its slope 1 / (1 + e), or e times that below 0.
     """
     zero, one = splat(pred, 0.0), splat(pred, 1.0)
-    positive = multiply(load_columns(pred, at(numbers, j), left, number_like(numbers, 0.0)), target)
-    negative = subtract(one, target)
-    e = exp(copy_sign(pred, splat(pred, -1.0)))
+    yes = multiply(load_columns(pred, at(numbers, j), left, number_like(numbers, 0.0)), target)
+    no = subtract(one, target)
+    e = exp(negative(absolute(pred)))
     rest, steep = log1p(e), divide(one, add(one, e))
     flat = multiply(e, steep)
-    of_negative = add(where_less(pred, zero, zero, pred), rest)
-    of_positive = add(where_less(pred, zero, subtract(zero, pred), zero), rest)
-    loss = add(_product(positive, of_positive), _product(negative, of_negative))
+    of_no = add(where_less(pred, zero, zero, pred), rest)
+    of_yes = add(where_less(pred, zero, negative(pred), zero), rest)
     up, down = where_less(pred, zero, flat, steep), where_less(pred, zero, steep, flat)
-    return loss, subtract(multiply(negative, up), multiply(positive, down))
+    return add(_product(yes, of_yes), _product(no, of_no)), subtract(multiply(no, up), multiply(yes, down))
 
 
 bce_with_logits = _by_number(_bce_with_logits)

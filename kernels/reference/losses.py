@@ -72,13 +72,13 @@ poisson_nll = _by_number(_poisson_nll)
 
 def _bce_with_logits(pred, target, positive_weight):
     """w·target·softplus(−pred) + (1 − target)·softplus(pred), where w is the weight of positives"""
-    positive, negative = positive_weight * target, 1 - target
+    yes, no = positive_weight * target, 1 - target
     e = np.exp(-np.abs(pred))
     rest, steep = np.log1p(e), 1 / (1 + e)
     flat = e * steep
-    loss = _product(positive, np.maximum(-pred, 0) + rest) + _product(negative, np.maximum(pred, 0) + rest)
+    loss = _product(yes, np.maximum(-pred, 0) + rest) + _product(no, np.maximum(pred, 0) + rest)
     up, down = np.where(pred < 0, flat, steep), np.where(pred < 0, steep, flat)
-    return loss, negative * up - positive * down
+    return loss, no * up - yes * down
 
 
 bce_with_logits = _by_number(_bce_with_logits)
