@@ -17,13 +17,16 @@ from .simd import (
     add,
     at,
     fma,
+    keep_columns,
     largest,
+    load,
     load_columns,
     multiply,
     number_like,
     read,
     sixteen,
     splat,
+    store,
     store_columns,
     subtract,
     sum_by_halves,
@@ -46,39 +49,35 @@ def _largest(pred, n):
 
 
 @inlined
-def _row(dpred, pred, shares, target, numbers, n, label, of_label, scale):
+def _row(dpred, pred, shares, target, label, own, numbers, n, scale):
     """The loss of one row; dpred becomes its gradient times scale.
 
-    shares(zeros, target, numbers, n, j) is a tile of c from class j on, to which of_label is added at the label; where
-    that is −1, to nothing but Σ c.
+    shares(zeros, target, label, own, numbers, n, j) is a tile of c from class j on, 0 behind the last.
     """
-    zeros, none, lowest = sixteen(pred), number_like(pred, 0.0), number_like(pred, -math.inf)
-    top = _largest(pred, n)
-    exponentials, sums, products = widen(zeros), widen(zeros), widen(zeros)
+    zeros, top = sixteen(pred), _largest(pred, n)
+    last = n - width(zeros)
+    e, exponentials, sums, products = zeros, widen(zeros), widen(zeros), widen(zeros)
     for j in range(0, n, width(zeros)):
-        x = subtract(load_columns(zeros, at(pred, j), n - j, lowest), splat(zeros, top))
-        c, e = shares(zeros, target, numbers, n, j), exp(x)
-        store_columns(e, at(dpred, j), n - j)
+        x = subtract(load_columns(zeros, at(pred, j), n - j, top), splat(zeros, top))
+        c, e = shares(zeros, target, label, own, numbers, n, j), keep_columns(exp(x), n - j)
         exponentials, sums = add(exponentials, widen(e)), add(sums, widen(c))
         products = fma(widen(c), widen(where_less(zeros, c, x, zeros)), products)
-    whole, count, product = sum_by_halves(exponentials), of_label + sum_by_halves(sums), sum_by_halves(products)
+        if j < last:  # the last stay in registers: what was stored in part would have to be waited for
+            store(e, at(dpred, j), 0)
+    whole, count = sum_by_halves(exponentials), sum_by_halves(sums)
     factor, share = number_like(pred, scale * count / whole), number_like(pred, scale)
     for j in range(0, n, width(zeros)):
-        e = multiply(load_columns(zeros, at(dpred, j), n - j, none), splat(zeros, factor))
-        c = multiply(shares(zeros, target, numbers, n, j), splat(zeros, share))
-        store_columns(subtract(e, c), at(dpred, j), n - j)
-    if label >= 0:
-        write(at(dpred, label), read(at(dpred, label)) - number_like(pred, scale * of_label))
-        if of_label > 0:
-            product += of_label * float(read(at(pred, label)) - top)
-    return count * math.log(whole) - product
+        of_block = load(zeros, at(dpred, j), 0) if j < last else e
+        c = multiply(shares(zeros, target, label, own, numbers, n, j), splat(zeros, share))
+        store_columns(subtract(multiply(of_block, splat(zeros, factor)), c), at(dpred, j), n - j)
+    return count * math.log(whole) - sum_by_halves(products)
 
 
 @inlined
 def _labelled(target, numbers, n):
-    """The label at `target` and its class weight; −1 and NaN where it is none of n."""
+    """The label at `target` and its class weight; 0 and NaN where it is none of n."""
     number = float(read(target))
-    label, weight = -1, math.nan
+    label, weight = 0, math.nan
     if number >= 0 and number < n and math.floor(number) == number:
         label = int(number)
         weight = float(read(at(numbers, 1 + label)))
@@ -86,10 +85,18 @@ def _labelled(target, numbers, n):
 
 
 @inlined
-def _smoothed(zeros, target, numbers, n, j):
+def _smoothed(zeros, numbers, n, j):
     """ε/n of each class, times its weight"""
     w = load_columns(zeros, at(numbers, 1 + j), n - j, number_like(numbers, 0.0))
     return multiply(splat(zeros, number_like(numbers, float(read(numbers)) / n)), w)
+
+
+@inlined
+def _shares_of_label(zeros, target, label, own, numbers, n, j):
+    """What is the label's own, and ε/n of each class, times its weight"""
+    c = splat(zeros, number_like(numbers, own))
+    c = subtract(keep_columns(c, label - j + 1), keep_columns(c, label - j))
+    return add(c, _smoothed(zeros, numbers, n, j))
 
 
 def labels(dpred, pred, ld, target, ld_target, numbers, batch, n, reduction):
@@ -106,9 +113,10 @@ def labels(dpred, pred, ld, target, ld_target, numbers, batch, n, reduction):
         scale = 1 / counts if counts > 0 else 0.0
     for i in range(batch):
         row, k, weight = at(target, i * ld_target), i * ld, weight_of(target, ld_target, 1, i)
-        label, of_label = _labelled(row, numbers, n)
-        of_label *= 1 - float(read(numbers))
-        of_row = weight * _row(at(dpred, k), at(pred, k), _smoothed, row, numbers, n, label, of_label, scale * weight)
+        label, own = _labelled(row, numbers, n)
+        own *= 1 - float(read(numbers))
+        of_row = _row(at(dpred, k), at(pred, k), _shares_of_label, row, label, own, numbers, n, scale * weight)
+        of_row *= weight
         loss += of_row
         if reduction == EACH:
             write(at(dpred, batch * ld + k), number_like(pred, of_row))
@@ -116,11 +124,11 @@ def labels(dpred, pred, ld, target, ld_target, numbers, batch, n, reduction):
 
 
 @inlined
-def _mixed(zeros, target, numbers, n, j):
+def _mixed(zeros, target, label, own, numbers, n, j):
     """1 − ε of the target's probabilities, and ε/n of each class"""
     p = load_columns(zeros, at(target, j), n - j, number_like(numbers, 0.0))
     p = multiply(splat(zeros, number_like(numbers, 1 - float(read(numbers)))), p)
-    return add(p, _smoothed(zeros, target, numbers, n, j))
+    return add(p, _smoothed(zeros, numbers, n, j))
 
 
 def probabilities(dpred, pred, ld, target, ld_target, numbers, batch, n, reduction):
@@ -128,7 +136,7 @@ def probabilities(dpred, pred, ld, target, ld_target, numbers, batch, n, reducti
     scale, loss = scale_of(target, ld_target, n, batch, 1, reduction), 0.0
     for i in range(batch):
         row, k, weight = at(target, i * ld_target), i * ld, weight_of(target, ld_target, n, i)
-        of_row = weight * _row(at(dpred, k), at(pred, k), _mixed, row, numbers, n, -1, 0.0, scale * weight)
+        of_row = weight * _row(at(dpred, k), at(pred, k), _mixed, row, 0, 0.0, numbers, n, scale * weight)
         loss += of_row
         if reduction == EACH:
             write(at(dpred, batch * ld + k), number_like(pred, of_row))
