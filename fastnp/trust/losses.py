@@ -24,7 +24,8 @@ def loss_rows(
     terms, slopes = loss_fn._exact_terms(pred, target)
     of_terms, of_slopes = loss_fn._errors(pred, target, u)
     of_terms = _unless_too_large(of_terms + 2 * u * abs(terms) + 4 * tiny, terms, dtype)
-    of_slopes = _unless_too_large(of_slopes + 4 * u * abs(slopes) + 4 * tiny, slopes, dtype)
+    divided = 4 * u + np.size(weight) * 2.0**-53  # a mean divides by a sum in double, and the quotient is rounded
+    of_slopes = _unless_too_large(of_slopes + divided * abs(slopes) + 4 * tiny, slopes, dtype)
     if rounded is not None:
         terms, of_terms = (rounded.reshape(-1, *[1] * (a.ndim - 1)) * a for a in (terms, of_terms))
         slopes, of_slopes = (rounded.reshape(-1, *[1] * (a.ndim - 1)) * a for a in (slopes, of_slopes))
@@ -34,7 +35,7 @@ def loss_rows(
     if loss_fn.reduction == "none":
         yield "value", np.asarray(loss), terms, of_terms + tiny
     else:
-        bound = np.sum(of_terms) + (terms.size + 8) * 2.0**-52 * np.sum(abs(terms))
+        bound = np.sum(of_terms) + (terms.size + np.size(weight) + 8) * 2.0**-52 * np.sum(abs(terms))
         yield "value", np.asarray(loss), np.asarray(scale * np.sum(terms)), np.asarray(scale * bound + tiny)
 
 
