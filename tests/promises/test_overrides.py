@@ -14,8 +14,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from models import Scale, assert_same_bits
-from own import Descent, Points, Ramp, X, Y
-from public import activations, public_classes
+from own import Absolute, Descent, Points, Ramp, X, Y
+from public import activations, losses, public_classes
 
 import fastnp as nn
 
@@ -25,6 +25,7 @@ TRAINING = {LOOP, FIT}
 NOWHERE: set[str] = set()  # nothing calls it but the user
 LAYER = {"forward": FORWARD, "__call__": FORWARD, "backward": TRAINING, "predict": {PREDICT, VALIDATION},
          "parameters": {BUILD, FIT}, "train": NOWHERE, "eval": NOWHERE}  # fmt: skip
+LOSS = {"forward": TRAINING | {VALIDATION}, "__call__": TRAINING | {VALIDATION}, "backward": TRAINING}
 INITIALIZER = {"__call__": {BUILD}}
 DATASET = {"__getitem__": TRAINING, "__len__": {BUILD}}
 OPTIMIZER = {"step": TRAINING, "clear_grad": TRAINING, "get_decay": TRAINING, "bind": NOWHERE}
@@ -33,11 +34,8 @@ EFFECTS = {
     nn.Linear: LAYER,
     **dict.fromkeys(activations(), LAYER),
     nn.Sequential: LAYER | {"add": NOWHERE, "whole_program": NOWHERE, "warn_of_newcomers": {FIT}},
-    nn.MSE: {
-        "forward": TRAINING | {VALIDATION},
-        "__call__": TRAINING | {VALIDATION},
-        "backward": TRAINING,
-    },
+    nn.Loss: LOSS,
+    **dict.fromkeys(losses(), LOSS),
     nn.Optimizer: OPTIMIZER,
     nn.SGD: OPTIMIZER | {"ranges": TRAINING},
     nn.Dataset: DATASET,
@@ -66,7 +64,7 @@ class Nested(nn.Sequential):
 
 
 # What users make of the classes that do nothing by themselves.
-CONCRETE = {nn.Layer: Scale, nn.Optimizer: Descent, nn.Dataset: Points, nn.Initializer: Ramp}
+CONCRETE = {nn.Layer: Scale, nn.Loss: Absolute, nn.Optimizer: Descent, nn.Dataset: Points, nn.Initializer: Ramp}
 
 calls: list[str] = []
 
@@ -141,7 +139,7 @@ def world(cls=None, method=None, way=None):
     """All that a training takes, with `method` of the object of `cls` redefined."""
 
     def make(of, *args, **options):
-        if of is not cls:
+        if of is not cls or method is None:
             return CONCRETE.get(of, of)(*args, **options)
         if way == "subclass":
             return subclass(cls, method)(*args, **options)
@@ -165,10 +163,12 @@ def world(cls=None, method=None, way=None):
         first._bias = own
     kind = nn.Optimizer if cls is nn.Optimizer else nn.SGD
     optimizer = make(kind, parameters=model.parameters(), learning_rate=0.05, weight_decay=0.01)
-    dataset = make(nn.Dataset) if cls is nn.Dataset else make(nn.ArrayDataset, X, Y)
+    loss = cls if cls is not None and issubclass(cls, nn.Loss) else nn.MSE
+    targets = loss()._example_target(Y.shape, np.random.default_rng(2)) if loss in losses() else Y
+    dataset = make(nn.Dataset) if cls is nn.Dataset else make(nn.ArrayDataset, X, targets)
     loader = make(nn.DataLoader, dataset, functools.partial(make, nn.BatchSampler), batch_size=4)
     return SimpleNamespace(
-        model=model, loss_fn=make(nn.MSE), optimizer=optimizer, loader=loader, history=make(nn.History)
+        model=model, loss_fn=make(loss), optimizer=optimizer, loader=loader, history=make(nn.History), targets=targets
     )
 
 
@@ -208,7 +208,7 @@ def called(path, parts):
         FIT: lambda: fit(parts),
         # 0 epochs would not validate; what the training itself calls is taken off.
         VALIDATION: lambda: nn.fit(parts.model, parts.loss_fn, parts.optimizer, parts.loader, 1, progress=False,
-                                   validation=(X, Y)),
+                                   validation=(X, parts.targets)),
     }[path]()  # fmt: skip
     return len(calls)
 
@@ -237,7 +237,7 @@ def test_fit_is_the_loop(cls, method, way, clone):
     assert fit(mine) == losses
     assert_same_bits(values(mine), values(theirs))
     if effects(cls, method) >= TRAINING and method != "ranges":
-        plain = world()
+        plain = world(cls)
         assert losses != loop(plain) or [v.tobytes() for v in values(theirs)] != [v.tobytes() for v in values(plain)]
 
 
@@ -246,8 +246,9 @@ def test_predict_and_validation_compute_what_the_model_does(cls, method, way):
     parts = world(cls, method, way)
     if method != "predict":
         np.testing.assert_allclose(parts.model.predict(X), parts.model(X), rtol=1e-5, atol=1e-6)
-    history = nn.fit(parts.model, parts.loss_fn, parts.optimizer, parts.loader, 2, progress=False, validation=(X, Y))
-    assert history.validation_loss[-1] == parts.loss_fn(parts.model.predict(X), Y)
+    validation = X, parts.targets
+    history = nn.fit(parts.model, parts.loss_fn, parts.optimizer, parts.loader, 2, progress=False, validation=validation)
+    assert history.validation_loss[-1] == parts.loss_fn(parts.model.predict(X), parts.targets)
 
 
 LAYERS = [case for case in cases() if case.values[0] in (nn.Linear, *activations(), nn.Sequential, Nested)]

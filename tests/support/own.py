@@ -14,6 +14,15 @@ class Descent(nn.Optimizer):
             p.data = p.data - self.learning_rate * (p.grad + self.get_decay(p.data))
 
 
+class Absolute(nn.Loss):
+    def forward(self, pred, target):
+        self.difference = pred - target
+        return float(np.mean(abs(self.difference)))
+
+    def backward(self):
+        return np.sign(self.difference) / self.difference.size
+
+
 class Points(nn.Dataset):
     def __getitem__(self, idx):
         return X[idx], Y[idx]

@@ -14,3 +14,8 @@ def public_classes():
 def activations():
     """The classes of the library's activations."""
     return [cls for cls in public_classes() if issubclass(cls, Activation)]
+
+
+def losses():
+    """The classes of the library's losses."""
+    return [cls for cls in public_classes() if issubclass(cls, nn.Loss) and cls is not nn.Loss]
