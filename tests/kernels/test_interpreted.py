@@ -3,9 +3,9 @@
 import bounds
 import numpy as np
 import pytest
-from cases import BUILDERS, NETWORKS, ON_NETWORKS, build
+from cases import BUILDERS, LOSSES, NETWORKS, ON_NETWORKS, build
 from interpreted import OutsideError, interpreted_kernels
-from sizes import CASES
+from sizes import CASES, Case
 
 from fastnp.backend import kernels_of
 from fastnp.kernels.table import SUM
@@ -16,7 +16,10 @@ SMALL_NETWORKS = [network for network in NETWORKS if network.name not in ("wide"
 OVERWRITTEN = ("work",)  # where there is scratch space, too
 
 
-@pytest.fixture(scope="module", params=[(64, 4), (32, 2)], ids=["avx512", "others"])
+VECTORS = [(64, 4), (32, 2)]  # their bytes, and the widest tile in them
+
+
+@pytest.fixture(scope="module", params=VECTORS, ids=["avx512", "others"])
 def interpreted(request):
     return interpreted_kernels(*request.param)
 
@@ -39,6 +42,16 @@ def test_a_kernel_stays_in_its_arrays_and_agrees_with_its_twin(interpreted, kern
             twin = calls[1][name]
             close = np.isclose(array, twin, rtol=2e-4, atol=2e-4, equal_nan=True)
             assert close.all(), f"{name} differs at {np.argwhere(~close)[:5].tolist()}"
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [1, 5, 16, 17, 60])
+@pytest.mark.parametrize("of", LOSSES)
+def test_gradients_of_losses_are_the_same_however_wide_vectors_are(of, n, dtype):
+    calls = [build(of, Case(3, 1, n), dtype, weighted=True) for _ in VECTORS]
+    for call, vectors in zip(calls, VECTORS, strict=True):
+        call.run(interpreted_kernels(*vectors))
+    assert bounds.same_bits(*(call["dpred"] for call in calls))
 
 
 def test_a_pointer_does_not_leave_its_array(interpreted):

@@ -247,7 +247,9 @@ def test_predict_and_validation_compute_what_the_model_does(cls, method, way):
     if method != "predict":
         np.testing.assert_allclose(parts.model.predict(X), parts.model(X), rtol=1e-5, atol=1e-6)
     validation = X, parts.targets
-    history = nn.fit(parts.model, parts.loss_fn, parts.optimizer, parts.loader, 2, progress=False, validation=validation)
+    history = nn.fit(
+        parts.model, parts.loss_fn, parts.optimizer, parts.loader, 2, progress=False, validation=validation
+    )
     assert history.validation_loss[-1] == parts.loss_fn(parts.model.predict(X), parts.targets)
 
 

@@ -4,6 +4,7 @@ A pointer is a flat array with an offset and refuses to leave the array; a tile 
 Slow, but it shows which line runs, and where a kernel reads or writes outside of its arguments.
 """
 
+import functools
 import importlib
 import importlib.util
 import sys
@@ -170,6 +171,7 @@ def calls():
     return module
 
 
+@functools.cache
 def interpreted_kernels(vector_bytes, wide):
     """All kernels, as attributes, on the stand-ins: the very source files, imported a second time."""
     root, name = Path(fastnp.kernels.__file__).parent, f"interpreted_{vector_bytes}"
