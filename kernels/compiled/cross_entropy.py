@@ -78,7 +78,7 @@ def _labelled(target, numbers, n):
     """The label at `target` and its class weight; 0 and NaN where it is none of n."""
     number = float(read(target))
     label, weight = 0, math.nan
-    if number >= 0 and number < n and math.floor(number) == number:
+    if number >= 0 and number < n and int(number) == number:
         label = int(number)
         weight = float(read(at(numbers, 1 + label)))
     return label, weight
