@@ -58,7 +58,7 @@ class GELU(Activation):
     _counted = frozenset({"approximate"})
     _ulps = 1.5
     _floor = 1.0
-    _slope_ulps = 1.6
+    _slope_ulps = 1.5
     _steepest = 1.13  # type: ignore[assignment]
 
     approximate = False

@@ -142,7 +142,7 @@ def _silu(x, setting):
 
 @inlined
 def _silu_gradient(dy, x, y, setting):
-    return multiply(dy, mathematics.gated_slope(mathematics.within(x), x, splat(x, 1.0)))
+    return multiply(dy, mathematics.gated_slope(x, x, splat(x, 1.0)))
 
 
 silu = elementwise(_silu, _silu_gradient)

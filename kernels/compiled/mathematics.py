@@ -149,16 +149,16 @@ def gated(x, z, limit):
 
 @inlined
 def gated_slope(x, z, dz):
-    """The derivative of x·sigmoid(z), where that of z is dz: s·(1 + x·dz·(1 − s)); 0 or 1 for |z| that is far.
+    """The derivative of x·sigmoid(z), where that of z is dz, which must be finite; 0 or 1 where |z| is far.
 
-    Here x and dz must be finite.
+    At −|x| it is s·(1 − |x|·dz·(1 − s)), where s = sigmoid(−|z|); at |x|, 1 less that.
     """
-    zero, one = splat(x, 0.0), splat(x, 1.0)
-    e = _decay(z, constant(z, FAR, FARTHER))
-    share = divide(one, add(e, one))
-    rest = multiply(e, share)
-    s, complement = where_less(x, zero, rest, share), where_less(x, zero, share, rest)  # 1 − s would lose digits
-    return fma(multiply(multiply(x, dz), complement), s, s)
+    e, one = _decay(z, constant(z, FAR, FARTHER)), splat(x, 1.0)
+    share = divide(one, add(e, one))  # 1 − s, and s without losing digits:
+    s = multiply(e, share)
+    rise = multiply(at_most(absolute(x), constant(x, FAR, FARTHER)), dz)
+    left = fma(negative(multiply(rise, share)), s, s)
+    return where_less(x, splat(x, 0.0), left, subtract(one, left))
 
 
 @inlined

@@ -93,7 +93,6 @@ def _silu(x, setting):
 
 
 def _silu_gradient(dy, x, y, setting):
-    x = mathematics.within(x)
     return dy * mathematics.gated_slope(x, x, 1)
 
 

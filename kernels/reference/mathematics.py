@@ -41,9 +41,13 @@ def gated(x, z):
 
 
 def gated_slope(x, z, dz):
-    """The derivative of x·sigmoid(z), where that of z is dz: s·(1 + x·dz·(1 − s))."""
-    s = sigmoid(z)
-    return s + x * dz * sigmoid(-z) * s
+    """The derivative of x·sigmoid(z), where that of z is dz, which must be finite.
+
+    At −|x| it is s·(1 − |x|·dz·(1 − s)), where s = sigmoid(−|z|); at |x|, 1 less that.
+    """
+    e = np.exp(-np.abs(wide(z)))
+    left = e / (1 + e) * (1 - np.abs(within(x)) * dz / (1 + e))
+    return np.where(x < 0, left, 1 - left)
 
 
 def softplus(x):
