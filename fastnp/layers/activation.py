@@ -5,17 +5,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..arrays import real_array, working_dtype
-from ..overrides import put, stands_apart
 from ..program.op import Op
-from ..program.program import Program
 from ..state import State
-from . import prediction
-from .built_in import BuiltIn
-from .prediction import is_predicting
+from .rowwise import RowWise
 
 
-class Activation(BuiltIn):
+class Activation(RowWise):
     """Base class of the library's activations: each declares its kind, and what `cross_check` holds it to.
 
     `_exact_value(x)` and `_exact_slope(x, y)` are the function and its derivative in NumPy, in any precision; the slope
@@ -30,9 +25,6 @@ class Activation(BuiltIn):
     _floor = 0.0
     _slope_ulps: float = 0.0
     _keeps_zeros = True  # −0 stays −0
-
-    _alone_for: tuple[Any, ...] = ()
-    _shape: tuple[int, ...] = ()  # of the last output, where the layer ran by itself
 
     def __init__(self, name: str):
         super().__init__(name)
@@ -79,45 +71,3 @@ class Activation(BuiltIn):
         program, row = self._last_run()
         activated = program.output_of(row)
         return activated.reshape(self._shape) if program is self._alone else activated
-
-    def _program(self, rows: np.ndarray) -> Program:
-        """A program of this layer alone, for rows of this width and dtype."""
-        what = rows.shape[1], working_dtype(rows), *self._what()
-        if self._alone is not None and self._alone_for == what:
-            return self._alone
-        return Program([self._op(what[0])], what[1])
-
-    def forward(self, x: Any) -> np.ndarray:
-        x = real_array(x, f"the input of {self.name}")
-        rows = _as_rows(x)
-        program = self._program(rows)
-        if prediction.running and is_predicting(self, x):
-            return program.predict(rows).reshape(x.shape)
-        if program is not self._alone:
-            put(self, _alone_for=(program.n_in, program.dtype, *self._what()))
-        put(self, _alone=program, _shape=x.shape)
-        return program.forward(rows).reshape(x.shape)
-
-    def predict(self, x: Any) -> np.ndarray:
-        if stands_apart(self, Activation, "predict", "forward", "__call__"):
-            return self._predict_by_call(x)
-        x = real_array(x, f"the input of {self.name}")
-        rows = _as_rows(x)
-        return self._program(rows).predict(rows).reshape(x.shape)
-
-    def backward(self, gradient: Any) -> np.ndarray:
-        if prediction.running:
-            self._make_state(Activation.forward)
-        program, row = self._last_run()
-        if program is not self._alone:
-            return program.backward_row(gradient, row)
-        gradient = real_array(gradient, f"the gradient given to {self.name}")
-        if gradient.shape != self._shape:
-            raise ValueError(f"{self.name} got a gradient of shape {gradient.shape}; its last output had {self._shape}")
-        return program.backward_row(_as_rows(gradient), row).reshape(self._shape)
-
-
-def _as_rows(x: np.ndarray) -> np.ndarray:
-    """An array of any shape as one of rows along its last axis."""
-    n = x.shape[-1] if x.ndim else 1
-    return x.reshape(-1, n) if n else x.reshape(0, 0)
