@@ -709,3 +709,54 @@ def transpose(typingctx, like, dst, dst_ld, src, src_ld, src_rows):
         return context.get_dummy_value()
 
     return types.void(like, dst, types.intp, src, types.intp, types.intp), codegen
+
+
+# --- random bits ---
+
+
+@intrinsic
+def mix(typingctx, number):
+    """A hash of 64 bits: the next of splitmix64 (G. L. Steele, D. Lea, C. H. Flood, 2014)."""
+    integer = ir.IntType(64)
+
+    def codegen(context, builder, signature, args):
+        x = builder.add(args[0], ir.Constant(integer, 0x9E3779B97F4A7C15))
+        for shift, factor in (30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB):
+            x = builder.xor(x, builder.lshr(x, ir.Constant(integer, shift)))
+            x = builder.mul(x, ir.Constant(integer, factor))
+        return builder.xor(x, builder.lshr(x, ir.Constant(integer, 31)))
+
+    return types.int64(types.int64), codegen
+
+
+@intrinsic
+def thin(typingctx, vector, key, first, limit):
+    """A vector, with +0 where the random bits of a lane, 32 of them, are below `limit`.
+
+    The bits are a hash of the key and of the lane's place, counted from `first`: C. Wellons' triple32, with one half of
+    the key before and the other behind its first round. A round less, and places some steps apart are correlated.
+    """
+
+    def codegen(context, builder, signature, args):
+        bits = ir.VectorType(ir.IntType(32), vector.lanes)
+        value, key_, place, least = args
+
+        def every(number):
+            return ir.Constant(bits, [number] * vector.lanes)
+
+        def low_bits(number):
+            return _splat(builder, bits, builder.trunc(number, ir.IntType(32)))
+
+        def round_of(x, shift, factor):
+            return builder.mul(builder.xor(x, builder.lshr(x, every(shift))), every(factor))
+
+        x = builder.add(low_bits(builder.add(place, key_)), ir.Constant(bits, list(range(vector.lanes))))
+        x = builder.add(round_of(x, 17, 0xED5AD4BB), low_bits(builder.lshr(key_, ir.Constant(key_.type, 32))))
+        x = round_of(round_of(x, 11, 0xAC4C1B51), 15, 0x31848BAB)
+        x = builder.xor(x, builder.lshr(x, every(14)))
+        left_out = builder.icmp_unsigned("<", x, low_bits(least))
+        (numbers,) = _vectors(builder, vector, value)
+        kept = builder.select(left_out, ir.Constant(numbers.type, None), numbers)
+        return _tile(context, builder, vector, [kept])
+
+    return vector(vector, types.int64, types.intp, types.int64), codegen

@@ -61,12 +61,21 @@ class Operands:
         return rows(self._params, self.row.weights, self.n_in, self.row.ld_out)
 
     @property
+    def weight_row(self):
+        """The weights of an operation that has one for each column."""
+        return rows(self._params, self.row.weights, 1, self.row.ld_out)
+
+    @property
     def bias(self):
         return rows(self._params, self.row.bias, 1, self.row.ld_out)
 
     @property
     def weights_kept(self):
         return self._kept(self.row.weights, self.n_in)
+
+    @property
+    def weight_row_kept(self):
+        return self._kept(self.row.weights, 1)
 
     @property
     def bias_kept(self):

@@ -132,6 +132,23 @@ def stand_in(vector_bytes, wide):
         for r in range(lanes):
             at(dst, r * dst_ld).numbers(lanes)[:] = block[:, r]
 
+    def mix(number):
+        number = (number + 0x9E3779B97F4A7C15) % 2**64
+        number = (number ^ number >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        number = (number ^ number >> 27) * 0x94D049BB133111EB % 2**64
+        return number ^ number >> 31
+
+    def thin(vector, key, first, limit):
+        kept = vector.values.copy()
+        for lane in range(width(vector)):
+            bits = (first + lane + key) % 2**32
+            bits = ((bits ^ bits >> 17) * 0xED5AD4BB + (key >> 32)) % 2**32
+            for shift, factor in (11, 0xAC4C1B51), (15, 0x31848BAB):
+                bits = (bits ^ bits >> shift) * factor % 2**32
+            if bits ^ bits >> 14 < limit:
+                kept[0, lane] = 0
+        return Tile(kept, vector.cols)
+
     module = ModuleType("simd")
     vars(module).update(
         VECTOR_BYTES=vector_bytes, WIDE=wide, pointer=pointer, at=at, read=read, write=write, zeros=zeros,
@@ -151,7 +168,7 @@ def stand_in(vector_bytes, wide):
         widen=lambda a: Tile(a.values.astype(np.float64), a.cols), keep_columns=keep_columns, transpose=transpose,
         total=lambda start, a: sum(a.values.ravel().tolist(), start), sum_by_halves=by_halves(np.add),
         largest=by_halves(lambda x, y: np.where(x < y, y, x)), sixteen=sixteen,
-        load_columns=load_columns, store_columns=store_columns,
+        load_columns=load_columns, store_columns=store_columns, mix=mix, thin=thin,
     )  # fmt: skip
     return module
 
