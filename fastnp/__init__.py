@@ -22,9 +22,11 @@ from .data.sampler import BatchSampler
 from .errors import CheckFailed, DivergedError
 from .initializers import Constant, HeNormal, Initializer, Normal
 from .layers.activations import Sigmoid, Softmax, Softplus, Tanh
+from .layers.dropout import Dropout
 from .layers.gates import GELU, SiLU
 from .layers.layer import Layer
 from .layers.linear import Linear
+from .layers.normalization import LayerNorm
 from .layers.rectifiers import ELU, LeakyReLU, ReLU
 from .layers.sequential import Sequential
 from .losses.bce_with_logits import BCEWithLogits
@@ -60,11 +62,13 @@ __all__ = [
     "DataLoader",
     "Dataset",
     "DivergedError",
+    "Dropout",
     "HeNormal",
     "History",
     "Huber",
     "Initializer",
     "Layer",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "Loss",

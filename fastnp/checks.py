@@ -58,6 +58,14 @@ def check_positive_integer(owner: str, name: str, value: Any) -> int:
     return check_integer(owner, name, value, 1)
 
 
+def check_share(owner: str, name: str, value: Any) -> float:
+    """`value` as a float. Raises TypeError for no number, ValueError where it is negative, or not below 1."""
+    number = _number(owner, name, value)
+    if not 0 <= number < 1:
+        raise ValueError(f"{owner}: {name} must be at least 0 and below 1, got {value!r}")
+    return number
+
+
 def check_flag(owner: str, name: str, value: Any) -> bool:
     """`value` as a bool. Raises TypeError for anything else than True and False (or 1 and 0)."""
     if isinstance(value, (bool, np.bool_)) or (isinstance(value, (int, np.integer)) and value in (0, 1)):

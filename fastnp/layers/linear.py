@@ -13,8 +13,8 @@ from ..program.program import Program
 from ..state import State
 from ..tensor import Tensor
 from . import prediction
-from .built_in import BuiltIn
 from .prediction import is_predicting
+from .weighted import Weighted
 
 
 def _check_linear_name(owner: str, name: str, value: Any) -> str:
@@ -25,7 +25,7 @@ def _check_linear_name(owner: str, name: str, value: Any) -> str:
     return check_name(owner, name, value)
 
 
-class Linear(BuiltIn):
+class Linear(Weighted):
     """y = x·W + b.
 
     Args:
@@ -44,6 +44,7 @@ class Linear(BuiltIn):
 
     _checks: ClassVar[Checks] = {"name": _check_linear_name}
     _kernel_kind = Kind("linear.linear", weights=True, needs_input=True, rectifies=True)
+    _arguments = "in_features, out_features"
 
     def __init__(
         self,
@@ -67,49 +68,15 @@ class Linear(BuiltIn):
         weights._begin(weight_attr(weights.shape))
         bias._begin(bias_attr(bias.shape))
 
-    @property
-    def weights(self) -> Tensor:
-        try:
-            return self._weights
-        except AttributeError:
-            raise self._without_parameters() from None
-
-    @weights.setter
-    def weights(self, value: Any) -> None:
-        raise AttributeError(f"{type(self).__name__}.weights cannot be assigned; assign to weights.data")
-
-    @property
-    def bias(self) -> Tensor:
-        try:
-            return self._bias
-        except AttributeError:
-            raise self._without_parameters() from None
-
-    @bias.setter
-    def bias(self, value: Any) -> None:
-        raise AttributeError(f"{type(self).__name__}.bias cannot be assigned; assign to bias.data")
-
-    def _without_parameters(self) -> AttributeError:
-        return AttributeError(
-            f"{type(self).__name__} has no parameters: its __init__ must call super().__init__(in_features, "
-            "out_features)"
-        )
-
     @State
     def input(self) -> np.ndarray:
         return self._last_input()
 
     def _op(self, n_in: int) -> Op:
-        if self.weights.dtype != self.bias.dtype:
-            raise ValueError(
-                f"{self.name}: weights are {self.weights.dtype}, bias {self.bias.dtype}; convert both to one dtype"
-            )
+        self._check_dtypes()
         n_in, n_out = self._widths()
         of, words = (self._kernel_kind, self._part(), str(self.name)), f"Linear(in_features={n_in})"
         return Op(*of, n_in, n_out, self._state_ref(), self._tensors(), words=words)
-
-    def _tensors(self) -> tuple[Tensor, Tensor]:
-        return self.weights, self.bias
 
     def _widths(self) -> tuple[int, int]:
         n_in, n_out = self._weights.shape
@@ -139,9 +106,6 @@ class Linear(BuiltIn):
             self._make_state(Linear.forward)
         program, row = self._last_run()
         return program.backward_row(gradient, row)
-
-    def parameters(self) -> list[Tensor]:
-        return [self.weights, self.bias]
 
     def __str__(self) -> str:
         return f"linear layer, weight shape: {self.weights.shape}, bias shape: {self.bias.shape}"

@@ -115,7 +115,8 @@ class Noise:
     def write(self, memory: np.ndarray) -> None:
         """Hand it over: the share, and the count in two numbers that are exact in any dtype."""
         high, low = divmod(self.count, COUNT_BASE)
-        memory[:3] = self.share if self.training else 0.0, low, high
+        share = min(self.share, np.nextafter(memory.dtype.type(1), 0)) if self.training else 0.0
+        memory[:3] = share, low, high
 
     def read(self, memory: np.ndarray) -> None:
         """Take the count back."""

@@ -1,14 +1,29 @@
 """Dropout: numbers are left out at random, and what is kept is multiplied to make up for it.
 
 An element is left out where 32 random bits are below 2³² times the probability p. The bits are a hash of a key and of
-the element's place in its batch, row · n_out + column, and the key is a hash of the operation's seed and of how often it
-has drawn: nothing but p and this count is remembered, and backward makes the same bits again.
+the element's place in its batch, row · n_out + column, and the key is a hash of the operation's seed and of how often
+it has drawn: nothing but p and this count is remembered, and backward makes the same bits again.
 (N. Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", 2014.)
 """
 
 from ..table import COUNT_BASE, Operation
 from ._jit import inlined
-from .simd import at, keep_columns, load, mix, multiply, number_like, read, splat, store, thin, width, write, zeros
+from .simd import (
+    at,
+    copy,
+    keep_columns,
+    load,
+    mix,
+    multiply,
+    number_like,
+    read,
+    splat,
+    store,
+    thin,
+    width,
+    write,
+    zeros,
+)
 
 
 @inlined
@@ -33,13 +48,6 @@ def _apply(out, z, p, memory, seed, batch, n, ld):
             store(keep_columns(kept, n - j), at(out, i * ld + j), 0)
 
 
-@inlined
-def _copy(out, z, count):
-    vector = zeros(out, 1, 1)
-    for k in range(0, count, width(vector)):
-        store(load(vector, at(z, k), 0), at(out, k), 0)
-
-
 def forward(op, x, work, params, batch):
     """y = x / (1 − p), or 0 with probability p; counts on. y = x where p is 0. y may stand in the place of x."""
     y, memory, n, ld = at(work, op.y), at(work, op.memory), op.n_out, op.ld_out
@@ -48,7 +56,7 @@ def forward(op, x, work, params, batch):
         _count_on(memory)
         _apply(y, x, p, memory, op.seed, batch, n, ld)
     elif op.y != op.x:
-        _copy(y, x, batch * ld)
+        copy(y, x, batch * ld)
 
 
 def input_gradient(op, x, work, params, batch):
@@ -58,7 +66,7 @@ def input_gradient(op, x, work, params, batch):
     if p > 0:
         _apply(dx, dy, p, memory, op.seed, batch, n, ld)
     elif op.dx != op.dy:
-        _copy(dx, dy, batch * ld)
+        copy(dx, dy, batch * ld)
 
 
 dropout = Operation(forward, input_gradient)

@@ -168,6 +168,17 @@ def number_like(typingctx, p, value):
     return p.dtype(p, types.float64), codegen
 
 
+@intrinsic
+def copy(typingctx, target, source, count):
+    """Copy so many numbers from one place to another that has none of them."""
+
+    def codegen(context, builder, signature, args):
+        cgutils.raw_memcpy(builder, *args, target.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(target, source, types.intp), codegen
+
+
 # --- making, loading, storing ---
 
 
