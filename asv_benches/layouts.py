@@ -35,6 +35,8 @@ def _declared(room):
 ON_SIZES = (
     "linear_forward", "linear_input", "linear_parameters", "linear_momentum",
     *(f"{name}_{role}" for name in _declared("activations") for role in ("forward", "input")),
+    "dropout_forward", "dropout_input",
+    *(f"layer_norm_{role}" for role in ("forward", "input", "parameters", "momentum")),
     *_declared("losses"), *(f"cross_entropy_{of}" for of in _declared("cross_entropy")), "momentum_update",
 )  # fmt: skip
 ON_NETWORKS = ("forward", "backward", "train")

@@ -18,7 +18,7 @@ class Alone:
     setting. `x`, `dx` (batch, n_in), `y`, `dy` (batch, n_out), `weights` (n_in, n_out) and `bias` (1, n_out) are views,
     without the pads; there may be another number of rows of weights, `weight_rows`. `kept(kinds)` gives room for what a
     rule keeps of weights and bias, and `weights_kept`, `bias_kept` are views of that (kinds, …). What the operation
-    remembers from one call for the next is `memory`, with room for `remembered` numbers for each row of the batch.
+    remembers from one call for the next is `memory`, with room for `remembered` numbers for each row, or for one row.
     Between the buffers lie `gap` numbers, and all start as `fill`: in the gaps, in pads of activations and in the
     scratch space that stays, elsewhere zeros are written.
     """
@@ -27,7 +27,7 @@ class Alone:
         self.name, self.dtype, self.batch, self.gap = name, np.dtype(dtype), batch, gap
         self.n_in, self.n_out = n_in, n_out
         self.weight_rows = n_in if weight_rows is None else weight_rows
-        self.remembered = batch * remembered
+        self.remembered = max(batch, 1) * remembered
         ld_in, ld_out = (padded(n, self.dtype.itemsize) for n in (n_in, n_out))
         self.table = np.zeros(1, ROW)
         row = self.row = self.table[0]

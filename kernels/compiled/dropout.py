@@ -38,12 +38,12 @@ def _count_on(memory):
 
 @inlined
 def _apply(out, z, p, memory, seed, batch, n, ld):
-    """out = z / (1 − p), or 0 with probability p; z itself where p is 0. Pads of out are 0 then."""
+    """out = z / (1 − p), or 0 with probability p, and in pads."""
     vector = zeros(out, 1, 1)
     key = mix(mix(seed) + int(read(at(memory, 1))) + COUNT_BASE * int(read(at(memory, 2))))
     limit, scale = int(p * 2.0**32), splat(vector, 1 / (1 - p))
     for i in range(batch):
-        for j in range(0, n, width(vector)):
+        for j in range(0, ld, width(vector)):
             kept = thin(multiply(load(vector, at(z, i * ld + j), 0), scale), key, i * n + j, limit)
             store(keep_columns(kept, n - j), at(out, i * ld + j), 0)
 

@@ -26,15 +26,16 @@ def _random_bits(key, count):
 
 
 def _apply(out, z, op):
-    """out = z / (1 − p), or 0 with probability p; z itself where p is 0."""
+    """out = z / (1 − p), or 0 with probability p, and in pads; z itself where p is 0."""
     p, low, high = op.memory(3).tolist()
     n, scale = op.n_out, out.dtype.type(1 / (1 - p))
     if p > 0:
         key = _mix(_mix(op.seed) + int(low) + COUNT_BASE * int(high))
         kept = _random_bits(key, op.batch * n).reshape(-1, n) >= int(p * 2**32)
         out[:, :n] = np.where(kept, z[:, :n] * scale, 0)
+        out[:, n:] = 0
     else:
-        out[:, :n] = z[:, :n]
+        np.copyto(out, z)
 
 
 def forward(op):
@@ -50,7 +51,6 @@ def forward(op):
 def input_gradient(op):
     """dx = dy / (1 − p), or 0 where forward left the number out."""
     _apply(op.dx, op.dy, op)
-    op.dx[:, op.n_out :] = 0
 
 
 dropout = Operation(forward, input_gradient)

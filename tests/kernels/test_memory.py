@@ -66,8 +66,8 @@ def fenced(arrays, at_end):
 def fenced_operation(call, at_end):
     op = call.op
     scratch = op.work[op.row["scratch"] :][: max(op.row["ld_in"], op.row["ld_out"]) * 256 // op.dtype.itemsize]
-    fields = ["scratch", *(name for name in ("x", "y", "dx", "dy") if op.batch)]
-    buffers = [scratch, *(op.padded(name) for name in fields[1:])]
+    fields = ["scratch", "memory", "x", "y", "dx", "dy"]
+    buffers = [scratch, op.memory, *(op.padded(name) for name in fields[2:])]
     same = op.row["y"] == op.row["x"], op.row["dx"] == op.row["dy"]
     weights = [op.padded("weights"), op.padded("bias")]
     kept = [op.padded("weights_kept")[0], op.padded("bias_kept")[0]]

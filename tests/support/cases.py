@@ -246,6 +246,104 @@ def activation(name, setting):
     return layer
 
 
+def dropout_forward(call, case, rng, draw, p=0.3, in_place=False, seed=2**62 + 5, count=(4, 2)):
+    """`count` is how often it has drawn before, in two numbers; it counts on where it draws."""
+    op = _alone(call, "dropout.dropout", case._replace(n_in=case.n_out), remembered=3, seed=seed)
+    fill(call["x"], draw(rng, (case.batch, case.n_out)))
+    if in_place:
+        op.row["y"] = op.row["x"]
+        call.arguments["y"] = call["x"]
+    _remember(call, (p, *count))
+    call.allow(call["y"])
+    call.allow(op.memory)
+    _of_operation(call, "forward")
+
+
+def dropout_input(call, case, rng, draw, p=0.3, in_place=False, seed=2**62 + 5, count=(4, 2)):
+    """`count` is what it was after forward."""
+    op = _alone(call, "dropout.dropout", case._replace(n_in=case.n_out), remembered=3, seed=seed)
+    fill(call["dy"], draw(rng, (case.batch, case.n_out)), 0)
+    if in_place:
+        op.row["dx"] = op.row["dy"]
+        call.arguments["dx"] = call["dy"]
+    else:
+        call["dx"][...] = 0  # kernels keep the pads zero
+    _remember(call, (p, *count))
+    call.allow(call["dx"])
+    _of_operation(call, "input")
+
+
+def _remember(call, numbers):
+    """Put these where the operation remembers."""
+    memory = call.op.memory
+    memory[: np.size(numbers)] = np.ravel(numbers)
+    call.arguments["memory"] = memory
+
+
+def _layer_norm(call, case, rng, draw, far):
+    """Rows as far from 0, with weights and bias."""
+    op = _alone(
+        call, "normalization.layer_norm", case._replace(n_in=case.n_out), remembered=3, weight_rows=1, setting=1e-5
+    )
+    shape = case.batch, case.n_out
+    fill(call["x"], draw(rng, shape) + far)
+    fill(call["w"], draw(rng, (1, case.n_out)), 0)
+    fill(call["b"], draw(rng, (1, case.n_out)), 0)
+    return op, shape
+
+
+def layer_norm_forward(call, case, rng, draw, far=1.0):
+    op, _ = _layer_norm(call, case, rng, draw, far)
+    _remember(call, np.zeros(op.remembered))
+    call.allow(call["y"])
+    call.allow(op.memory)
+    _of_operation(call, "forward")
+
+
+def _after_forward(call, case):
+    """What forward leaves of each row: the mean, as a sum of two numbers, and 1 / √(var + ε)."""
+    x = call["x"][:, : case.n_out].astype(np.longdouble)
+    if case.batch:
+        mean = x.mean(1)
+        high = mean.astype(call.dtype)
+        _remember(call, np.stack([high, mean - high, 1 / np.sqrt(x.var(1) + np.longdouble(1e-5))], 1))
+    else:
+        _remember(call, np.zeros(3))
+
+
+def layer_norm_input(call, case, rng, draw, far=1.0):
+    _, shape = _layer_norm(call, case, rng, draw, far)
+    fill(call["dy"], draw(rng, shape), 0)
+    call["dx"][...] = 0  # kernels keep the pads zero
+    _after_forward(call, case)
+    call.allow(call["dx"])
+    _of_operation(call, "input")
+
+
+def layer_norm_parameters(call, case, rng, draw, add_to=False, far=1.0):
+    op, shape = _layer_norm(call, case, rng, draw, far)
+    fill(call["dy"], draw(rng, shape), 0)
+    _after_forward(call, case)
+    call.arguments.update(dw=op.padded("weights_kept")[0], db=op.padded("bias_kept")[0], numbers=(float(add_to),))
+    for name in "dw", "db":
+        fill(call[name], draw(rng, (1, case.n_out)) if add_to else np.full((1, case.n_out), NAN), 0)
+        call.allow(call[name])
+    _of_operation(call, "parameters", "gradients")
+
+
+def layer_norm_momentum(call, case, rng, draw, numbers=(0.01, 0.9, 0.0, 0.0), far=1.0):
+    """As `layer_norm_parameters`, and the update of w and b by these gradients at once."""
+    op, shape = _layer_norm(call, case, rng, draw, far)
+    fill(call["dy"], draw(rng, shape), 0)
+    _after_forward(call, case)
+    call.arguments.update(vw=op.padded("weights_kept")[0], vb=op.padded("bias_kept")[0], numbers=numbers)
+    for name in "w", "b":
+        fill(call[f"v{name}"], draw(rng, (1, case.n_out)), 0)
+        call.allow(call[name])
+        call.allow(call[f"v{name}"])
+    _of_operation(call, "parameters", "momentum")
+
+
 # --- losses and rules ---
 
 
@@ -483,6 +581,12 @@ ON_SIZES = {
     "linear_momentum": linear_momentum,
     **{f"{name}_forward": partial(activation_forward, of=name) for name in ACTIVATIONS},
     **{f"{name}_input": partial(activation_input, of=name) for name in ACTIVATIONS},
+    "dropout_forward": dropout_forward,
+    "dropout_input": dropout_input,
+    "layer_norm_forward": layer_norm_forward,
+    "layer_norm_input": layer_norm_input,
+    "layer_norm_parameters": layer_norm_parameters,
+    "layer_norm_momentum": layer_norm_momentum,
     **{name: partial(loss, of=name) for name in LOSSES},
     "momentum_update": momentum_update,
 }
