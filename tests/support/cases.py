@@ -246,9 +246,9 @@ def activation(name, setting):
     return layer
 
 
-def dropout_forward(call, case, rng, draw, p=0.3, in_place=False, seed=2**62 + 5, count=(4, 2)):
+def dropout_forward(call, case, rng, draw, p=0.3, in_place=False, drawn_by=2**62 + 5, count=(4, 2)):
     """`count` is how often it has drawn before, in two numbers; it counts on where it draws."""
-    op = _alone(call, "dropout.dropout", case._replace(n_in=case.n_out), remembered=3, seed=seed)
+    op = _alone(call, "dropout.dropout", case._replace(n_in=case.n_out), remembered=3, seed=drawn_by)
     fill(call["x"], draw(rng, (case.batch, case.n_out)))
     if in_place:
         op.row["y"] = op.row["x"]
@@ -259,9 +259,9 @@ def dropout_forward(call, case, rng, draw, p=0.3, in_place=False, seed=2**62 + 5
     _of_operation(call, "forward")
 
 
-def dropout_input(call, case, rng, draw, p=0.3, in_place=False, seed=2**62 + 5, count=(4, 2)):
+def dropout_input(call, case, rng, draw, p=0.3, in_place=False, drawn_by=2**62 + 5, count=(4, 2)):
     """`count` is what it was after forward."""
-    op = _alone(call, "dropout.dropout", case._replace(n_in=case.n_out), remembered=3, seed=seed)
+    op = _alone(call, "dropout.dropout", case._replace(n_in=case.n_out), remembered=3, seed=drawn_by)
     fill(call["dy"], draw(rng, (case.batch, case.n_out)), 0)
     if in_place:
         op.row["dx"] = op.row["dy"]
@@ -304,9 +304,11 @@ def _after_forward(call, case):
     """What forward leaves of each row: the mean, as a sum of two numbers, and 1 / √(var + ε)."""
     x = call["x"][:, : case.n_out].astype(np.longdouble)
     if case.batch:
-        mean = x.mean(1)
-        high = mean.astype(call.dtype)
-        _remember(call, np.stack([high, mean - high, 1 / np.sqrt(x.var(1) + np.longdouble(1e-5))], 1))
+        high = x.mean(1).astype(call.dtype)
+        x -= high[:, np.newaxis]
+        low = x.mean(1)
+        x -= low[:, np.newaxis]
+        _remember(call, np.stack([high, low, 1 / np.sqrt(np.mean(x * x, 1) + np.longdouble(1e-5))], 1))
     else:
         _remember(call, np.zeros(3))
 
