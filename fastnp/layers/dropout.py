@@ -20,7 +20,8 @@ class Dropout(RowWise):
     In training each `forward` leaves out other numbers: which, is a hash of a seed, drawn when the layer is made, of
     how often it drew, and of a number's place in the batch. Copies go on with the same sequence by themselves.
     `backward` multiplies the gradient as the last `forward` did its input. After `eval()`, and in `predict` at any
-    time, nothing is left out. Computes in float64 where x is float64 or the layers around it in a `Sequential` are, else in float32.
+    time, nothing is left out. Computes in float64 where x is float64 or the layers around it in a `Sequential` are,
+    else in float32.
 
     Raises TypeError or ValueError for another p; TypeError for another rng; ValueError for backward before forward or
     with another shape than the last output's. Source: N. Srivastava, G. Hinton, A. Krizhevsky, I. Sutskever,
