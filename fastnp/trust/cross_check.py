@@ -5,7 +5,8 @@ precision (double for float32, long double for float64) from the same inputs. Th
 hold for any order of summation, fused or not (N. J. Higham, "Accuracy and Stability of Numerical
 Algorithms", 2002, chapter 3): a sum of m terms a·b is within γ_m Σ|a||b| + m·tiny of the exact one, where
 γ_m = m·u / (1 − m·u), u is the unit roundoff and tiny the smallest normal number. What an activation may be off,
-its class says; ReLU is exact.
+its class says; ReLU is exact, and so is dropout, whose mask is evaluated here by itself. What a normalization may be
+off, `normalized` says.
 """
 
 import copy
@@ -16,15 +17,17 @@ import numpy as np
 from ..arrays import real_array
 from ..backend import BACKENDS, use_backend
 from ..layers.activation import Activation
-from ..layers.linear import Linear
+from ..layers.weighted import Weighted
 from ..losses.built_in import BuiltInLoss
 from ..losses.elementwise import MSE
 from ..optimizers.sgd import SGD
 from ..program.op import kind_of
 from .cross_report import CrossReport, CrossRow
 from .double import layers_of
-from .exact import gradient_bound, product, sum_bound, unit, value_bound, wide
+from .exact import unit, wide
+from .layers import gradients, made_of, passed, passed_back
 from .losses import loss_rows
+from .masks import still_copy
 
 LEARNING_RATE, MOMENTUM = 0.01, 0.9
 
@@ -48,7 +51,7 @@ def cross_check(model: Any, x: Any, target: Any = None, loss_fn: Any = None, *, 
     x = real_array(x, "x")
     for backend in BACKENDS:
         with use_backend(backend), np.errstate(over="ignore", invalid="ignore"):
-            _Run(report, backend, copy.deepcopy(model), x, target, copy.deepcopy(loss_fn or MSE()), weight).check()
+            _Run(report, backend, model, x, target, copy.deepcopy(loss_fn or MSE()), weight).check()
     report.unchecked = [f"{i} {layer.name}" for i, layer in enumerate(layers_of(model)) if kind_of(layer) is None]
     return report
 
@@ -60,9 +63,10 @@ class _Run:
         self, report: CrossReport, backend: str, model: Any, x: np.ndarray, target: Any, loss_fn: Any, weight: Any
     ):
         self.report, self.backend = report, backend
-        self.model, self.loss_fn = model, loss_fn
+        self.loss_fn = loss_fn
         self.x, self.target, self.weight = x, target, weight
-        self.layers = layers_of(model)
+        self.model, self.still = still_copy(model)
+        self.layers = layers_of(self.model)
 
     def check(self) -> None:
         for tensor in self.model.parameters():
@@ -73,6 +77,7 @@ class _Run:
         self._backward(gradient)
         for tensor in self.model.parameters():
             tensor.clear_grad()
+        self.still.again()
         self.model(self.x)
         self.model.backward(gradient)
         self._whole_backward()
@@ -95,37 +100,30 @@ class _Run:
         return gradient
 
     def _forward(self, pred: np.ndarray) -> None:
-        """Compare what each layer makes of its input, where both can be seen, or else with the activation behind it."""
+        """Compare what each layer makes of its input with its output, or with the next one behind that can be seen."""
         outputs = [self._output(i, pred) for i in range(len(self.layers))]
         for i, layer in enumerate(self.layers):
-            behind = self.layers[i + 1] if i + 1 < len(self.layers) else None
-            if kind_of(layer) is None:
+            last = next(j for j in range(i, len(outputs)) if outputs[j] is not None)
+            output, hidden = outputs[last], self.layers[i + 1 : last + 1]
+            if output is None or any(kind_of(other) is None for other in (layer, *hidden)):
                 continue
-            if isinstance(layer, Activation):
-                y = layer.activated
-                before = self.x if not i else outputs[i - 1]
-                if layer._kernel_kind.needs_input:
-                    before = layer._last_input()
-                if before is not None:
-                    exact = layer._exact_value(wide(before.astype(y.dtype)))
-                    self._row(
-                        self._name(i), "output", y, exact.reshape(y.shape), value_bound(layer, abs(exact), y.dtype)
-                    )
-                continue
-            exact, size = self._product(layer)
-            output, dtype = outputs[i], layer.weights.dtype
-            through = behind if output is None and kind_of(behind) and isinstance(behind, Activation) else None
-            if through is not None:
-                output = through.activated
-            if output is None:
+            given = self._given(i, outputs)
+            if given is None:
                 continue
             # A layer behind shows its input in its own dtype.
-            dtype = min(dtype, output.dtype, key=lambda dtype: dtype.itemsize)
-            bound = sum_bound(layer.weights.shape[0] + 1, dtype, size)
-            if through is not None:
-                exact = through._exact_value(exact)
-                bound = through._passed_on(bound) + value_bound(through, abs(exact), dtype)
-            self._row(self._name(i), "output", output, exact, bound)
+            dtype = min(layer._last_run()[0].dtype, output.dtype, key=lambda dtype: dtype.itemsize)
+            exact, bound = made_of(layer, given, dtype)
+            for other in hidden:
+                exact, bound = passed(other, exact, bound, dtype)
+            bound = np.broadcast_to(bound, exact.shape).reshape(output.shape)
+            self._row(self._name(i), "output", output, exact.reshape(output.shape), bound)
+
+    def _given(self, i: int, outputs: list[np.ndarray | None]) -> np.ndarray | None:
+        """What a layer was given, where it can be seen."""
+        layer = self.layers[i]
+        if layer._kernel_kind.needs_input:
+            return np.asarray(layer._last_input())
+        return outputs[i - 1] if i else self.x
 
     def _output(self, i: int, pred: np.ndarray) -> np.ndarray | None:
         """What a layer returned, where it can be seen."""
@@ -134,14 +132,7 @@ class _Run:
             return layer.activated
         if behind is None:
             return pred
-        seen: np.ndarray | None = behind.input if kind_of(behind) and isinstance(behind, Linear) else None
-        return seen
-
-    @staticmethod
-    def _product(layer: Any) -> tuple[np.ndarray, np.ndarray]:
-        """x·W + b, and the sum of the absolute values of its terms."""
-        a, w, b = wide(layer.input), wide(layer.weights.data), wide(layer.bias.data)
-        return product(a, w) + b, product(abs(a), abs(w)) + abs(b)
+        return self._given(i + 1, [None] * (i + 1)) if kind_of(behind) is not None else None
 
     def _backward(self, gradient: np.ndarray) -> None:
         """Walk the layers backward by hand, and compare what each makes of the gradient that it is given."""
@@ -151,27 +142,18 @@ class _Run:
             gradient = layer.backward(given)
             if kind_of(layer) is None:
                 continue
-            dy = wide(given.astype(gradient.dtype))
-            if isinstance(layer, Activation):
-                y = wide(layer.activated)
-                x = wide(layer._last_input()).reshape(y.shape) if layer._kernel_kind.needs_input else None
-                exact, bound = layer._exact_gradient(dy, x, y), gradient_bound(layer, dy, x, y, gradient.dtype)
-                self._row(self._name(i), "input gradient", gradient, exact, bound)
-            else:
-                self._linear_backward(i, layer, dy, gradient)
-
-    def _linear_backward(self, i: int, layer: Any, dy: np.ndarray, gradient: np.ndarray) -> None:
-        dtype = layer.weights.dtype
-        a, w = wide(layer.input), wide(layer.weights.data)
-        bound = sum_bound(w.shape[1], dtype, product(abs(dy), abs(w.T)))
-        self._row(self._name(i), "input gradient", gradient, product(dy, w.T), bound)
-        for tensor, what, exact, size in (
-            (layer.weights, "weights.grad", product(a.T, dy), product(abs(a.T), abs(dy))),
-            (layer.bias, "bias.grad", dy.sum(0, keepdims=True), abs(dy).sum(0, keepdims=True)),
-        ):
-            bound = sum_bound(len(a), dtype, size)
-            self._row(self._name(i), what, tensor.grad, exact, bound)
-            self.walked.append((self._name(i), what, tensor, tensor.grad.copy(), 2 * bound))
+            given = given.astype(gradient.dtype)
+            if not isinstance(layer, Weighted):
+                exact, bound = passed_back(layer, given)
+                self._row(self._name(i), "input gradient", gradient, exact, np.broadcast_to(bound, exact.shape))
+                continue
+            of_input, *of_tensors = gradients(layer, given)
+            self._row(self._name(i), "input gradient", gradient, *(part.reshape(gradient.shape) for part in of_input))
+            for tensor, what, (exact, bound) in zip(
+                (layer.weights, layer.bias), ("weights.grad", "bias.grad"), of_tensors, strict=True
+            ):
+                self._row(self._name(i), what, tensor.grad, exact, bound)
+                self.walked.append((self._name(i), what, tensor, tensor.grad.copy(), 2 * bound))
 
     def _whole_backward(self) -> None:
         """The gradients of one call of the model's backward, against those of the walk."""

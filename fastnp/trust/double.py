@@ -7,16 +7,17 @@ import numpy as np
 
 from ..layers.layer import Layer
 from ..tensor import Tensor
+from .masks import Still
 
 
-def in_double(model: Any) -> Any:
-    """A deep copy of `model` whose tensors are float64; gradients and values are taken along."""
+def in_double(model: Any) -> tuple[Any, Still]:
+    """A deep copy of `model` whose tensors are float64, and its noises; gradients and values are taken along."""
     copies: dict[int, Any] = {}
     double = copy.deepcopy(model, copies)
     for copied in list(copies.values()):
         if isinstance(copied, Tensor):  # also one that `parameters` leaves out, to keep it from being trained
             copied.convert(np.float64)
-    return double
+    return double, Still(copies)
 
 
 def layers_of(model: Any) -> list[Any]:

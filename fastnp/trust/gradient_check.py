@@ -11,6 +11,7 @@ from ..arrays import real_array
 from ..checks import check_integer
 from ..errors import CheckFailed
 from .double import in_double, layers_of
+from .masks import Still
 
 EPS = 1e-6
 TRIES = 20  # directions that are drawn before a function counts as not differentiable
@@ -76,7 +77,7 @@ def gradient_check(
     the rounding of f.
     Layers are functions ⟨r, layer(x)⟩ for random r, of their input and of each of their tensors, so that an
     error in a layer of yours shows there and not in the layers before it. Directions across a kink are drawn
-    again: there the two one-sided differences disagree.
+    again: there the two one-sided differences disagree. Dropout leaves out the same numbers each time.
 
     Args:
         x, target: a batch, as the model and the loss take it.
@@ -88,9 +89,10 @@ def gradient_check(
     """
     check_integer("gradient_check", "directions", directions, 1)
     rng = np.random.default_rng(seed)
-    double, loss_fn = in_double(model), copy.deepcopy(loss_fn)
+    double, still = in_double(model)
+    loss_fn = copy.deepcopy(loss_fn)
     x = real_array(x, "x").astype(np.float64)
-    check = _Check(rng, directions, rtol, atol)
+    check = _Check(rng, still, directions, rtol, atol)
     # Gradients must hold everywhere; a little to the side, nothing stands exactly on a kink.
     for tensor in double.parameters():
         tensor.data += JITTER * rng.standard_normal(tensor.shape)
@@ -106,8 +108,8 @@ def gradient_check(
 class _Check:
     """Directional derivatives of functions of an array and of tensors."""
 
-    def __init__(self, rng: np.random.Generator, directions: int, rtol: float, atol: float):
-        self.rng, self.directions, self.rtol, self.atol = rng, directions, rtol, atol
+    def __init__(self, rng: np.random.Generator, still: Still, directions: int, rtol: float, atol: float):
+        self.rng, self.still, self.directions, self.rtol, self.atol = rng, still, directions, rtol, atol
 
     def layer(self, where: str, layer: Any, x: np.ndarray) -> list[GradientRow]:
         """The rows of ⟨r, layer(x)⟩ for a random r, a little to the side of x."""
@@ -149,12 +151,18 @@ class _Check:
     def function(
         self,
         where: str,
-        value: Callable[[np.ndarray], float],
+        result: Callable[[np.ndarray], float],
         gradient: Callable[[np.ndarray], np.ndarray],
         point: np.ndarray,
         tensors: list[Any],
     ) -> list[GradientRow]:
         """A row for the input of a function, and one for each of its tensors."""
+
+        def value(point: np.ndarray) -> float:
+            self.still.again()
+            return result(point)
+
+        self.still.again()
         for tensor in tensors:
             tensor.clear_grad()
         by_input = np.array(gradient(point))
@@ -164,9 +172,9 @@ class _Check:
 
             def moved(step: np.ndarray, tensor: Any = tensor, start: np.ndarray = start) -> float:
                 tensor.data = start + step
-                result = value(point)
+                moved_to = value(point)
                 tensor.data = start
-                return result
+                return moved_to
 
             rows.append(self._worst(where, f"tensor {i}", analytic, moved))
         return rows

@@ -1,7 +1,5 @@
 """Layer normalization in higher precision, and how far from that the arithmetic may lead."""
 
-from typing import Any
-
 import numpy as np
 
 from .exact import sum_bound, unit, wide
@@ -71,9 +69,3 @@ class Normalized:
         terms, of_value = dy * self.value, np.sum(abs(dy) * self.error, axis=0, keepdims=True)
         bound = sum_bound(len(dy) + 1, self.dtype, np.sum(abs(terms), axis=0, keepdims=True))
         return np.sum(terms, axis=0, keepdims=True), bound + SECOND_ORDER * of_value
-
-
-def normalized(layer: Any) -> Normalized:
-    """What a `LayerNorm` makes of its last input."""
-    dtype = layer.weights.dtype
-    return Normalized(layer._last_input().astype(dtype), layer.epsilon)
