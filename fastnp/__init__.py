@@ -20,7 +20,16 @@ from .data.dataset import ArrayDataset, Dataset
 from .data.loader import DataLoader
 from .data.sampler import BatchSampler
 from .errors import CheckFailed, DivergedError
-from .initializers import Constant, HeNormal, Initializer, Normal
+from .initializers import (
+    Constant,
+    HeNormal,
+    HeUniform,
+    Initializer,
+    Normal,
+    Uniform,
+    XavierNormal,
+    XavierUniform,
+)
 from .layers.activations import Sigmoid, Softmax, Softplus, Tanh
 from .layers.dropout import Dropout
 from .layers.gates import GELU, SiLU
@@ -64,6 +73,7 @@ __all__ = [
     "DivergedError",
     "Dropout",
     "HeNormal",
+    "HeUniform",
     "History",
     "Huber",
     "Initializer",
@@ -84,6 +94,9 @@ __all__ = [
     "Softplus",
     "Tanh",
     "Tensor",
+    "Uniform",
+    "XavierNormal",
+    "XavierUniform",
     "cross_check",
     "fit",
     "get_backend",

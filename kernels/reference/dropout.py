@@ -31,7 +31,7 @@ def _apply(out, z, op):
     n, scale = op.n_out, out.dtype.type(1 / (1 - p))
     if p > 0:
         key = _mix(_mix(op.seed) + int(low) + COUNT_BASE * int(high))
-        kept = _random_bits(key, op.batch * n).reshape(-1, n) >= int(p * 2**32)
+        kept = _random_bits(key, op.batch * n).reshape(op.batch, n) >= int(p * 2**32)
         out[:, :n] = np.where(kept, z[:, :n] * scale, 0)
         out[:, n:] = 0
     else:
