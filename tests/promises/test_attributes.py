@@ -23,9 +23,11 @@ def world():
     """An object of every public class, most of them in one training."""
     rng = np.random.default_rng(0)
     normal, he, constant = nn.Normal(0.0, 0.5, rng=rng), nn.HeNormal(rng=rng), nn.Constant(0.1)
+    others = [cls(rng=rng) for cls in (nn.Uniform, nn.XavierUniform, nn.XavierNormal, nn.HeUniform)]
     linear = nn.Linear(3, 4, weight_attr=normal, bias_attr=constant)
+    norm, dropout = nn.LayerNorm(4), nn.Dropout(0.2, rng)
     bends, scale = [cls() for cls in activations()], Scale()
-    model = nn.Sequential(linear, *bends, scale, nn.Linear(4, 2, weight_attr=he))
+    model = nn.Sequential(linear, norm, *bends, dropout, scale, nn.Linear(4, 2, weight_attr=he))
     x, y = rng.normal(size=(11, 3)), rng.normal(size=(11, 2))
     dataset = nn.ArrayDataset(x, y)
     loader = nn.DataLoader(dataset, batch_size=4, reshuffle=True, rng=rng)
@@ -36,8 +38,11 @@ def world():
         normal,
         he,
         constant,
+        *others,
         linear,
         linear.weights,
+        norm,
+        dropout,
         *bends,
         scale,
         model,

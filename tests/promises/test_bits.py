@@ -7,6 +7,7 @@ width of a CPU's vectors.
 import hashlib
 import platform
 from functools import partial
+from types import FunctionType
 
 import numpy as np
 import pytest
@@ -17,6 +18,18 @@ from fastnp.kernels.compiled import simd
 FUSED = platform.machine() not in ("x86_64", "AMD64", "i686") or "+fma" in simd._features.split(",")
 pytestmark = pytest.mark.skipif(not FUSED, reason="without fused multiply-adds the last bits are others")
 
+
+def dropout(dtype):
+    """One whose seed no generator of NumPy's gives."""
+    layer = nn.Dropout(0.3)
+    layer._noise.seed = 0x0123456789ABCDEF
+    return layer
+
+
+def norm(features):
+    return lambda dtype: nn.LayerNorm(features, dtype=dtype)
+
+
 LAYERS = {
     "sin": [(1, 16), nn.ReLU, (16, 64), nn.ReLU, (64, 16), nn.ReLU, (16, 1)],
     "odd": [nn.ReLU, (3, 17), (17, 33), nn.ReLU, nn.ReLU, (33, 2), nn.ReLU],
@@ -25,6 +38,8 @@ LAYERS = {
     "leaky": [nn.LeakyReLU, (3, 16), nn.LeakyReLU, (16, 2)],
     "exponentials": [(3, 16), nn.Sigmoid, (16, 17), nn.Softplus, (17, 16), nn.ELU, (16, 5), nn.Softmax],
     "gates": [(3, 16), nn.SiLU, (16, 17), nn.GELU, (17, 16), partial(nn.GELU, approximate=True), (16, 2)],
+    "dropout": [dropout, (3, 17), dropout, nn.ReLU, dropout, (17, 2)],
+    "norm": [norm(3), (3, 40), norm(40), nn.Tanh, dropout, (40, 2)],
 }
 BITS = {
     ("sin", "float32"): "c81c941125673515",
@@ -41,6 +56,10 @@ BITS = {
     ("exponentials", "float64"): "f1d6a5f7fe31b380",
     ("gates", "float32"): "21d8097f6676c6eb",
     ("gates", "float64"): "865eb03cff950d41",
+    ("dropout", "float32"): "778d722d503c215d",
+    ("dropout", "float64"): "946cff539f54f2b9",
+    ("norm", "float32"): "b796decb6ab9a46b",
+    ("norm", "float64"): "1b6bd35dd54b4600",
 }
 
 
@@ -58,7 +77,7 @@ def trained(name, dtype):
             made.append(nn.Linear(*layer, dtype=dtype))
             made[-1].weights.data, made[-1].bias.data = numbers(layer, i), numbers((1, layer[1]), 100 + i)
         else:
-            made.append(layer())
+            made.append(layer(dtype) if isinstance(layer, FunctionType) else layer())
     model = nn.Sequential(*made)
     widths = [layer for layer in LAYERS[name] if isinstance(layer, tuple)]
     loader = nn.DataLoader(

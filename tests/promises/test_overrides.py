@@ -33,6 +33,8 @@ EFFECTS = {
     nn.Layer: LAYER,
     nn.Linear: LAYER,
     **dict.fromkeys(activations(), LAYER),
+    nn.Dropout: LAYER,
+    nn.LayerNorm: LAYER,
     nn.Sequential: LAYER | {"add": NOWHERE, "whole_program": NOWHERE, "warn_of_newcomers": {FIT}},
     nn.Loss: LOSS,
     **dict.fromkeys(losses(), LOSS),
@@ -52,6 +54,10 @@ EFFECTS = {
     nn.Initializer: INITIALIZER,
     nn.Constant: INITIALIZER,
     nn.Normal: INITIALIZER,
+    nn.Uniform: INITIALIZER,
+    nn.XavierUniform: INITIALIZER,
+    nn.XavierNormal: INITIALIZER,
+    nn.HeUniform: INITIALIZER,
     nn.HeNormal: INITIALIZER,
     nn.Tensor: {"clear_grad": TRAINING, "convert": NOWHERE},
     nn.History: {"plot": NOWHERE},
@@ -149,12 +155,17 @@ def world(cls=None, method=None, way=None):
 
     np.random.seed(0)
     initializer = cls if cls is not None and issubclass(cls, nn.Initializer) else nn.Normal
-    options = {nn.Constant: (0.1,), nn.Normal: (0.0, 0.5)}.get(initializer, ())
+    options = {nn.Constant: (0.1,), nn.Normal: (0.0, 0.5), nn.Uniform: (-0.5, 0.5)}.get(initializer, ())
     first = make(nn.Linear, 3, 8, weight_attr=make(initializer, *options))
     activation = cls if cls in activations() else nn.ReLU
     layers = [first, make(activation), nn.Linear(8, 2, weight_attr=nn.Normal(0.0, 0.5))]
-    if cls is nn.Layer:
-        layers.insert(1, make(nn.Layer))
+    inserted = {
+        nn.Layer: (),
+        nn.LayerNorm: (8,),
+        nn.Dropout: (0.0,),
+    }  # which leaves nothing out: `predict` is the model
+    if cls in inserted:
+        layers.insert(1, make(cls, *inserted[cls]))
     elif cls is Nested:
         layers = [first, make(Nested, nn.ReLU(), nn.Linear(8, 8, weight_attr=nn.Normal(0.0, 0.5))), *layers[1:]]
     model = make(nn.Sequential, *layers)
@@ -253,7 +264,11 @@ def test_predict_and_validation_compute_what_the_model_does(cls, method, way):
     assert history.validation_loss[-1] == parts.loss_fn(parts.model.predict(X), parts.targets)
 
 
-LAYERS = [case for case in cases() if case.values[0] in (nn.Linear, *activations(), nn.Sequential, Nested)]
+LAYERS = [
+    case
+    for case in cases()
+    if case.values[0] in (nn.Linear, *activations(), nn.Dropout, nn.LayerNorm, nn.Sequential, Nested)
+]
 
 
 @pytest.mark.parametrize(("cls", "method", "way"), LAYERS)
