@@ -11,7 +11,6 @@ from ._jit import inlined
 from .simd import (
     at,
     copy,
-    keep_columns,
     load,
     mix,
     multiply,
@@ -38,14 +37,14 @@ def _count_on(memory):
 
 @inlined
 def _apply(out, z, p, memory, seed, batch, n, ld):
-    """out = z / (1 − p), or 0 with probability p, and in pads."""
+    """out = z / (1 − p), or 0 with probability p."""
     vector = zeros(out, 1, 1)
     key = mix(mix(seed) + int(read(at(memory, 1))) + COUNT_BASE * int(read(at(memory, 2))))
     limit, scale = int(p * 2.0**32), splat(vector, 1 / (1 - p))
     for i in range(batch):
         for j in range(0, ld, width(vector)):
-            kept = thin(multiply(load(vector, at(z, i * ld + j), 0), scale), key, i * n + j, limit)
-            store(keep_columns(kept, n - j), at(out, i * ld + j), 0)
+            scaled = multiply(load(vector, at(z, i * ld + j), 0), scale)  # pads of a gradient are 0 and stay so
+            store(thin(scaled, key, i * n + j, limit), at(out, i * ld + j), 0)
 
 
 def forward(op, x, work, params, batch):

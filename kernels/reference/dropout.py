@@ -15,10 +15,10 @@ def _mix(number):
     return number ^ number >> 31
 
 
-def _random_bits(key, count):
+def _random_bits(key, places):
     """32 bits for each place: C. Wellons' triple32, the other half of the key behind its first round."""
     low, high = np.array([key & 0xFFFFFFFF, key >> 32], np.uint32)
-    x = np.arange(count, dtype=np.uint32) + low
+    x = places + low
     x = (x ^ x >> 17) * np.uint32(0xED5AD4BB) + high
     x = (x ^ x >> 11) * np.uint32(0xAC4C1B51)
     x = (x ^ x >> 15) * np.uint32(0x31848BAB)
@@ -26,14 +26,13 @@ def _random_bits(key, count):
 
 
 def _apply(out, z, op):
-    """out = z / (1 − p), or 0 with probability p, and in pads; z itself where p is 0."""
+    """out = z / (1 − p), or 0 with probability p; z itself where p is 0."""
     p, low, high = op.memory(3).tolist()
-    n, scale = op.n_out, out.dtype.type(1 / (1 - p))
     if p > 0:
         key = _mix(_mix(op.seed) + int(low) + COUNT_BASE * int(high))
-        kept = _random_bits(key, op.batch * n).reshape(op.batch, n) >= int(p * 2**32)
-        out[:, :n] = np.where(kept, z[:, :n] * scale, 0)
-        out[:, n:] = 0
+        places = np.add.outer(np.arange(op.batch) * op.n_out, np.arange(out.shape[1])).astype(np.uint32)
+        kept = _random_bits(key, places) >= int(p * 2**32)
+        np.copyto(out, np.where(kept, z * out.dtype.type(1 / (1 - p)), 0))
     else:
         np.copyto(out, z)
 

@@ -43,7 +43,7 @@ def masked(out, z, op, key=None, places=None, compare=np.greater_equal, scale=No
     p, low, high = op.memory(3).tolist()
     n = op.n_out
     key = dropout._mix(dropout._mix(op.seed) + int(low) + 2**24 * int(high)) if key is None else key
-    bits = dropout._random_bits(key, op.batch * op.y.shape[1])
+    bits = dropout._random_bits(key, np.arange(op.batch * op.y.shape[1], dtype=np.uint32))
     places = np.arange(op.batch * n).reshape(-1, n) if places is None else places
     kept = compare(bits[places], int(p * 2**32))
     out[:, :n] = np.where(kept, z[:, :n] * out.dtype.type(1 / (1 - p) if scale is None else scale), 0)
