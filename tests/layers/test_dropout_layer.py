@@ -222,9 +222,9 @@ def test_a_training_goes_on_in_a_copy(copied, fit, backend):
 @pytest.mark.parametrize("activation", activations())
 def test_fit_has_the_bits_of_the_loop(activation, dtype, backend):
     fits, loops = (train(model(dtype, activation=activation), fit) for fit in (True, False))
-    assert fits == loops
-    assert fits[0][-1] < fits[0][0]
-    assert model(dtype, activation=activation).whole_program() is not None
+    untrained = model(dtype, activation=activation)
+    assert fits == loops != [fits[0], *results(untrained)]
+    assert untrained.whole_program() is not None
 
 
 @dtypes
