@@ -115,8 +115,9 @@ class Noise:
     def write(self, memory: np.ndarray) -> None:
         """Hand it over: the share, and the count in two numbers that are exact in any dtype."""
         high, low = divmod(self.count, COUNT_BASE)
-        share = min(self.share, np.nextafter(memory.dtype.type(1), 0)) if self.training else 0.0
-        memory[:3] = share, low, high
+        memory[:3] = self.share if self.training else 0.0, low, high
+        if memory[0] == 1:  # to which a share is rounded, though it is below
+            memory[0] = np.nextafter(memory[0], memory.dtype.type(0))
 
     def read(self, memory: np.ndarray) -> None:
         """Take the count back."""
