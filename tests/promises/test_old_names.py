@@ -40,14 +40,16 @@ def test_a_pickle_from_before_the_rooms():
 
 ROOMS = {
     "layers": [
-        "ELU", "GELU", "Layer", "LeakyReLU", "Linear", "ReLU", "Sequential", "SiLU", "Sigmoid", "Softmax", "Softplus",
-        "Tanh",
+        "Dropout", "ELU", "GELU", "Layer", "LayerNorm", "LeakyReLU", "Linear", "ReLU", "Sequential", "SiLU", "Sigmoid",
+        "Softmax", "Softplus", "Tanh",
     ],
     "optimizers": ["Optimizer", "SGD"],
     "data": ["ArrayDataset", "BatchSampler", "DataLoader", "Dataset"],
     "training": ["History", "fit"],
     "losses": ["MSE"],
-    "initializers": ["Constant", "HeNormal", "Initializer", "Normal"],
+    "initializers": [
+        "Constant", "HeNormal", "HeUniform", "Initializer", "Normal", "Uniform", "XavierNormal", "XavierUniform",
+    ],
     "tensor": ["Tensor"],
 }  # fmt: skip
 
