@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from models import Scale
 from own import Descent, Points, Ramp
-from public import activations, public_classes
+from public import activations, losses, public_classes
 
 import fastnp as nn
 
@@ -51,6 +51,7 @@ def world():
         loader.sampler,
     ]
     parts.objects += [optimizer, Descent(linear.parameters()), loss_fn, history, Points(), Ramp()]
+    parts.objects += [cls() for cls in losses() if cls is not nn.MSE]
     return parts
 
 
