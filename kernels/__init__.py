@@ -1,11 +1,11 @@
 """fastnp.kernels: functions of arrays and numbers. They know no class of fastnp.
 
 There are two wings: `compiled` by Numba, and `reference` in plain NumPy, with the same names in the same files.
-An operation (`linear`, `activations`), loss (`losses`) or rule of an optimizer (`updates`) is a *part*: a function
-of one row of a *table* (`table`) and the flat arrays that it works on. `link` gives each part a number, which
-stands in the table; `walk` goes through a table and calls what stands there, knowing no operation; `run` is what
-Python calls. What no table names is never compiled. This file imports neither wing, so that a program which runs
-on NumPy never loads Numba. `alone` is for calling a part from Python.
+An operation (`linear`, `activations`), loss (`losses`, `cross_entropy`) or rule of an optimizer (`updates`) is a
+*part*: a function of one row of a *table* (`table`) and the flat arrays that it works on. `link` gives each part a
+number, which stands in the table; `walk` goes through a table and calls what stands there, knowing no operation; `run`
+is what Python calls. What no table names is never compiled. This file imports neither wing, so that a program which
+runs on NumPy never loads Numba. `alone` is for calling a part from Python.
 
 The contract, for every kernel and part
 ---------------------------------------

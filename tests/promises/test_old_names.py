@@ -46,7 +46,7 @@ ROOMS = {
     "optimizers": ["Optimizer", "SGD"],
     "data": ["ArrayDataset", "BatchSampler", "DataLoader", "Dataset"],
     "training": ["History", "fit"],
-    "losses": ["MSE"],
+    "losses": ["BCEWithLogits", "CrossEntropy", "Huber", "Loss", "MAE", "MSE", "PoissonNLL", "Quantile"],
     "initializers": [
         "Constant", "HeNormal", "HeUniform", "Initializer", "Normal", "Uniform", "XavierNormal", "XavierUniform",
     ],
