@@ -138,6 +138,7 @@ class CompiledRun:
             for e in range(count if sampler.reshuffle else 1):
                 self._stage(sampler.next_order()[: self._rows], e * self._rows)
             done = self._train(losses, self._rows, stride)
+            self._settle()
             finished, batch = divmod(done, self._batches)
             history.loss.extend((losses[:finished] / self._batches).tolist())
             if finished == count:
@@ -153,24 +154,30 @@ class CompiledRun:
         order = self._sampler.next_order()
         losses = np.zeros(1)
         start = 0
-        while start < self._rows:
-            rows = min(self._piece(), self._rows - start)
+        try:
+            while start < self._rows:
+                rows = min(self._piece(), self._rows - start)
+                with self._held:
+                    self._stage(order[start : start + rows], 0)
+                    done = self._train(losses, rows, 0)
+                    if done < -(-rows // self._batch_size):
+                        return 0, self._diverged(epoch, start // self._batch_size + done, losses[0])
+                    start += rows
+                    if start >= self._rows:
+                        history.loss.append(float(losses[0] / self._batches))
+        finally:  # once: between pieces nobody looks, except after Ctrl-C
             with self._held:
-                self._stage(order[start : start + rows], 0)
-                done = self._train(losses, rows, 0)
-                if done < -(-rows // self._batch_size):
-                    return 0, self._diverged(epoch, start // self._batch_size + done, losses[0])
-                start += rows
-                if start >= self._rows:
-                    history.loss.append(float(losses[0] / self._batches))
+                self._settle()
         return 1, None
 
     def _diverged(self, epoch: int, batch: int, loss: float) -> DivergedError:
+        assert self._last_batch is not None  # it is the one
         x, y, *_ = self._last_batch
         return diverged(epoch, batch, float(loss), x, y, list(self._optimizer.parameters))
 
     def _stage(self, order: np.ndarray, start: int) -> None:
         """Gather the rows of `order`, converted, from row `start` on."""
+        self._last_batch: tuple[np.ndarray, ...] | None = None  # whose rows these may overwrite
         stop = start + len(order)
         self._x[start:stop, : self.program.n_in] = take_rows(self._X, order)
         self._y[start:stop, : self._columns] = take_rows(self._Y, order).reshape(len(order), self._columns)
@@ -178,7 +185,7 @@ class CompiledRun:
             self._y[start:stop, -1] = take_rows(self._weight, order)
 
     def _train(self, losses: np.ndarray, rows: int, stride: int) -> int:
-        """One kernel call over the staged rows; leaves model and loss in the state that the loop would."""
+        """One kernel call over the staged rows."""
         optimizer, program, trained = self._optimizer, self.program, self._trained
         batch_size, loss_fn = min(self._batch_size, rows), self._loss_fn
         numbers = optimizer._numbers_as(program.dtype)
@@ -196,6 +203,10 @@ class CompiledRun:
         target = self._y[first:last, : self._columns].reshape(-1, *self._Y.shape[1:])
         weight = [] if self._weight is None else [self._y[first:last, -1]]
         self._last_batch = self._x[first:last, : program.n_in], target, *weight
-        pred = program.state_after_training(self._last_batch[0])
-        loss_fn.forward(pred, target, *weight)  # so that it remembers what it would after the loop
         return done
+
+    def _settle(self) -> None:
+        """Leave model and loss in the state that the loop would have left them in after the last batch."""
+        if self._last_batch is not None:
+            x, *targets = self._last_batch
+            self._loss_fn.forward(self.program.state_after_training(x), *targets)
