@@ -32,6 +32,7 @@ class BCEWithLogits(BuiltInLoss):
     _kernel_kind = Kind("losses.bce_with_logits")
     _checks: ClassVar[Checks] = {"pos_weight": or_none(one_or_each(check_rate))}
     _settings = ("pos_weight",)
+    _does_itself = "activations.sigmoid"
     pos_weight: float | tuple[float, ...] | None = None
 
     def __init__(self, pos_weight: Any = None, reduction: str = "mean", name: str = "bce_with_logits"):

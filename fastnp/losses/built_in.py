@@ -30,6 +30,7 @@ class BuiltInLoss(Loss):
     _kernel_kind: ClassVar[Kind]
     _settings: ClassVar[tuple[str, ...]] = ()  # the names of its own, of which a tuple has a number for each output
     _takes_other_shapes = False  # targets than that of pred
+    _does_itself = ""  # the kind of an activation that must not stand before it
     reduction = "mean"
 
     def __init__(self, name: str, reduction: str):

@@ -45,6 +45,7 @@ class CrossEntropy(BuiltInLoss):
     _checks: ClassVar[Checks] = {"label_smoothing": share, "class_weight": weights}
     _settings = ("label_smoothing", "class_weight")
     _takes_other_shapes = True
+    _does_itself = "activations.softmax"
     label_smoothing = 0.0
     class_weight: tuple[float, ...] | None = None
 

@@ -9,8 +9,10 @@ from ..checks import check_integer, shown
 from ..data.dataset import ArrayDataset, Dataset
 from ..data.loader import DataLoader
 from ..data.sampler import BatchSampler
+from ..layers.built_in import BuiltIn
 from ..layers.runs import output_width
 from ..layers.sequential import Sequential
+from ..losses.built_in import BuiltInLoss
 from ..overrides import is_own, is_plain
 from ..program.op import kind_of
 from ..tensor import Tensor
@@ -41,10 +43,23 @@ def check_arguments(model: Any, loss_fn: Any, optimizer: Any, dataloader: Any, e
             "fit: the optimizer holds none of the model's parameters, training would change nothing; "
             "make it with parameters=model.parameters(), or bind(model.parameters()) one that was copied alone"
         )
+    _check_last_layer(model, loss_fn)
     if isinstance(dataloader, DataLoader) and is_plain(dataloader.dataset, ArrayDataset):
         data = dataloader.dataset
         check_arrays(model, loss_fn, data.X, data.Y, data.weight, "", getattr(dataloader.sampler, "batch_size", 1))
     return held
+
+
+def _check_last_layer(model: Any, loss_fn: Any) -> None:
+    """Refuse a model that ends in what the loss does itself: it would be done twice."""
+    if not isinstance(model, Sequential) or not isinstance(loss_fn, BuiltInLoss):
+        return
+    last = model._layers_run()[-1:]
+    if last and isinstance(last[0], BuiltIn) and last[0]._kernel_kind.name == loss_fn._does_itself:
+        raise ValueError(
+            f"fit: the model ends in {last[0]!r}, which {loss_fn.name} does itself, for it takes logits; "
+            "leave that layer out, and apply it to what predict returns"
+        )
 
 
 def check_listeners(history: Any, callback: Any) -> None:

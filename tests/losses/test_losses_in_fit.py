@@ -64,3 +64,78 @@ def test_an_easy_task_is_learned(backend):
     loader = nn.DataLoader(nn.ArrayDataset(X, labels), batch_size=7)
     nn.fit(model, nn.CrossEntropy(), sgd(model), loader, 300, progress=False)
     assert np.mean(model.predict(X).argmax(axis=1) == labels) > 0.9
+
+
+def spoiled(target, row, value):
+    target = target.astype(float)
+    target[row] = value
+    return target
+
+
+LABELS = np.random.default_rng(4).integers(0, 3, 21)
+BAD = {
+    "a label too high": (nn.CrossEntropy, spoiled(LABELS, 17, 3), r"target\[17\] is 3.0; expected labels, .* 0 to 2"),
+    "a label below 0": (nn.CrossEntropy, spoiled(LABELS, 17, -1), r"target\[17\] is -1.0"),
+    "no whole label": (nn.CrossEntropy, spoiled(LABELS, 17, 0.5), r"target\[17\] is 0.5"),
+    "sums": (nn.CrossEntropy, spoiled(np.eye(3)[LABELS], 17, 0.5), r"target\[17\] sums to 1.5"),
+    "a count below 0": (nn.PoissonNLL, spoiled(np.ones((21, 3)), (17, 1), -2), r"target\[17, 1\] is -2.0"),
+    "beyond 1": (nn.BCEWithLogits, spoiled(np.ones((21, 3)), (17, 1), 1.5), r"target\[17, 1\] is 1.5"),
+}  # fmt: skip
+
+
+class Doubled(nn.Layer):
+    def forward(self, x):
+        return 2 * np.asarray(x)
+
+    def backward(self, gradient):
+        return 2 * gradient
+
+
+@pytest.mark.parametrize("what", BAD)
+@pytest.mark.parametrize("validating", [False, True])
+@pytest.mark.parametrize("first", [[], [Doubled]], ids=["compiled", "loop"])
+def test_targets_are_looked_at_before_training(what, validating, first, backend):
+    cls, target, message = BAD[what]
+    model = nn.Sequential(*(layer() for layer in first), *build(3, 9, 3).graphs)
+    before = values(model)
+    right = cls()._example_target((21, 3), np.random.default_rng(2))
+    loader = nn.DataLoader(nn.ArrayDataset(X, right if validating else target), batch_size=4)
+    options = {"validation": (X, target)} if validating else {}
+    with pytest.raises(ValueError, match=message):
+        nn.fit(model, cls(), sgd(model), loader, 1, progress=False, **options)
+    assert_same_bits(values(model), before)
+
+
+@pytest.mark.parametrize("what", ["a label too high", "a label below 0", "no whole label"])
+def test_targets_that_turn_bad_while_it_trains(what, backend):
+    """A callback writes into the labels: the kernel stays in its arrays, and the error is that of the loop."""
+    target = BAD[what][1]
+    errors, after = [], []
+    for first in [], [Doubled]:
+        labels = LABELS.astype(float)
+        model = nn.Sequential(*(layer() for layer in first), *build(3, 9, 3).graphs)
+        loader = nn.DataLoader(nn.ArrayDataset(X, labels), batch_size=4)
+
+        def spoil(epoch, loss, labels=labels):
+            labels[:] = target
+
+        with pytest.raises(ValueError) as raised:
+            nn.fit(model, nn.CrossEntropy(), sgd(model), loader, 2, callback=spoil, progress=False)
+        errors.append(str(raised.value))
+        after.append(model)
+    assert errors[0] == errors[1] and errors[0].startswith("cross_entropy: target[1] is ")
+
+
+@pytest.mark.parametrize(("last", "cls"), [(nn.Softmax, nn.CrossEntropy), (nn.Sigmoid, nn.BCEWithLogits)])
+@pytest.mark.parametrize("nested", [False, True])
+def test_what_the_loss_does_itself_is_refused(last, cls, nested):
+    model = build(3, 9, 3)
+    model.add(nn.Sequential(last()) if nested else last())
+    before, loss_fn = values(model), cls()
+    target = loss_fn._example_target((21, 3), np.random.default_rng(2))
+    loader = nn.DataLoader(nn.ArrayDataset(X, target))
+    with pytest.raises(ValueError, match=rf"the model ends in {last.__name__}\(\), which .* does itself"):
+        nn.fit(model, loss_fn, sgd(model), loader, 1, progress=False)
+    assert_same_bits(values(model), before)
+    model.graphs.append(nn.Linear(3, 3))
+    nn.fit(model, loss_fn, sgd(model), loader, 1, progress=False)
