@@ -127,6 +127,24 @@ def test_the_example_of_use_runs(numba, capsys):
     assert float(capsys.readouterr().out.split()[0]) == names["history"].loss[-1] < 0.1
 
 
+def test_the_example_of_classes_runs(numba, capsys):
+    (code,) = examples(TEXTS["README.md"], "Classify")
+    exec(compile(code, "README.md, Classify", "exec"), {})
+    out = capsys.readouterr().out
+    assert float(re.search(r"right: (\S+)", out)[1]) > 0.95
+
+
+def test_every_layer_and_loss_is_in_the_tables():
+    (section,) = (part for part in TEXTS["README.md"].split("\n## ") if part.startswith("Layers and losses\n"))
+    bases = fastnp.Layer, fastnp.Loss, fastnp.Initializer
+    classes = {
+        name
+        for name, value in vars(fastnp).items()
+        if isinstance(value, type) and issubclass(value, bases) and value not in bases
+    }
+    assert classes <= set(re.findall(r"`(\w+)", section))
+
+
 def test_the_example_of_one_operation_runs():
     (code,) = examples(TEXTS["README.md"], "How it is laid out")
     names = {}
