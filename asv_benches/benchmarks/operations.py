@@ -12,7 +12,7 @@ from asv_benches.contestants import fastnp_parts, fitted, relu
 from asv_benches.networks import NETWORKS
 from asv_benches.turns import epochs_for, median_ratio
 
-BATCHES = 5  # in an epoch
+BATCHES = 20  # in an epoch
 LAYERED = {str(network): network for network in NETWORKS[:4]}
 WITH_LOSSES = {str(network): network for network in (*NETWORKS[:2], NETWORKS[3])}
 LAYERS = (
