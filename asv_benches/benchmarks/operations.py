@@ -13,8 +13,8 @@ from asv_benches.networks import NETWORKS
 from asv_benches.turns import epochs_for, median_ratio
 
 BATCHES = 20  # in an epoch
-LAYERED = {str(network): network for network in NETWORKS[:4]}
-WITH_LOSSES = {str(network): network for network in (*NETWORKS[:2], NETWORKS[3])}
+LAYERED = {str(network): network for network in NETWORKS[:3]}
+WITH_LOSSES = {str(network): network for network in (NETWORKS[0], NETWORKS[3])}
 LAYERS = (
     "Tanh",
     "LeakyReLU",

@@ -27,7 +27,7 @@ optimizers = [cls for cls in public if "_kernel_rule" in vars(cls)]
 for dtype, layer, loss, optimizer in itertools.product(("float32", "float64"), layers, losses, optimizers):
     make = lambda: layer(3, 3, dtype=dtype) if layer._kernel_kind.weights else layer()
     x, y = np.ones((4, 3), dtype), np.ones((4, 3), dtype)
-    model = nn.Sequential(make(), nn.Linear(3, 3, dtype=dtype), make())
+    model = nn.Sequential(make(), nn.Linear(3, 3, dtype=dtype), make(), nn.Linear(3, 3, dtype=dtype))
     loss, optimizer = loss(), optimizer(parameters=model.parameters())
     target = loss._example_target(y.shape, np.random.default_rng(0))
     loader = nn.DataLoader(nn.ArrayDataset(x, target), batch_size=2)
