@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..program.op import ForwardState, Kind, Op
+from ..program.op import ForwardState, Kind, Noise, Op
 from ..program.program import Program
 from ..tensor import Tensor
 from .layer import Layer
@@ -16,6 +16,7 @@ class BuiltIn(Layer):
 
     _kernel_kind: ClassVar[Kind]
 
+    _noise: Noise | None = None  # where it draws random numbers
     _forward_state: ForwardState | None = None
     _alone: Program | None = None  # the program of this layer by itself
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..checks import check_flag, check_generator, check_share, generator
 from ..program.op import Kind, Noise, Op
+from ..program.program import Program
 from .rowwise import RowWise
 
 
@@ -18,10 +19,10 @@ class Dropout(RowWise):
         rng: a numpy.random.Generator; by default NumPy's global one, which `np.random.seed(n)` fixes.
 
     In training each `forward` leaves out other numbers: which, is a hash of a seed, drawn when the layer is made, of
-    how often it drew, and of a number's place in the batch. Copies go on with the same sequence by themselves.
-    `backward` multiplies the gradient as the last `forward` did its input. After `eval()`, and in `predict` at any
-    time, nothing is left out. Computes in float64 where x is float64 or the layers around it in a `Sequential` are,
-    else in float32.
+    how often it drew, and of a number's place in the batch. Copies go on with the same sequence by themselves, but
+    those that come to stand in one `Sequential` get seeds of their own. `backward` multiplies the gradient as the last
+    `forward` did its input. After `eval()`, and in `predict` at any time, nothing is left out. Computes in float64
+    where x is float64 or the layers around it in a `Sequential` are, else in float32.
 
     Raises TypeError or ValueError for another p; TypeError for another rng; ValueError for backward before forward or
     with another shape than the last output's. Source: N. Srivastava, G. Hinton, A. Krizhevsky, I. Sutskever,
@@ -29,8 +30,6 @@ class Dropout(RowWise):
     """
 
     _kernel_kind = Kind("dropout.dropout", in_place=True, memory=3)
-
-    _noise: Noise | None = None
 
     def __init__(self, p: float = 0.5, rng: np.random.Generator | None = None, name: str = "dropout"):
         super().__init__(name)
@@ -58,6 +57,12 @@ class Dropout(RowWise):
     @training.setter
     def training(self, value: Any) -> None:
         self._drawing().training = check_flag(type(self).__name__, "training", value)
+
+    def _program(self, rows: np.ndarray) -> Program:
+        if type(self) is not Dropout:  # p and training may be redefined
+            noise = self._drawing()
+            noise.share, noise.training = check_share(type(self).__name__, "p", self.p), bool(self.training)
+        return super()._program(rows)
 
     def _op(self, n_in: int) -> Op:
         of = self._kernel_kind, self._part(), str(self.name)

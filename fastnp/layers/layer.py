@@ -7,8 +7,8 @@ import numpy as np
 
 from ..checks import check_flag, check_name
 from ..overrides import Checks, Watched
+from ..prediction import interrupted, predicting
 from ..tensor import Tensor
-from .prediction import interrupted, predicting
 
 
 class Layer(Watched):
@@ -34,15 +34,25 @@ class Layer(Watched):
         raise NotImplementedError(f"{type(self).__name__} must define backward(self, gradient)")
 
     def predict(self, x: Any) -> np.ndarray:
-        """The output for x, where nobody will ask for `backward`."""
-        return self(x)
+        """The output for x, where nobody will ask for `backward`; dropout in it leaves out nothing."""
+        return self._predict_by_call(x)
 
     def train(self, mode: bool = True) -> "Layer":
-        """Let this layer, and those in it, compute as in training from now on, or as in prediction; returns it."""
+        """Let this layer, and those in it, compute as in training from now on, or as in prediction; returns it.
+
+        Those in it are what a `Sequential` runs, and the layers, or lists of layers, among a layer's attributes.
+        """
         self.training = mode
-        for layer in self._layers_inside() or ():
+        for layer in self._layers_held():
             layer.train(mode)
         return self
+
+    def _layers_held(self) -> list["Layer"]:
+        inside = list(self._layers_inside() or ())
+        if type(self).__module__ == Layer.__module__:  # the library's own have no others; see `put` on vars()
+            return inside
+        values = [value if isinstance(value, (list, tuple)) else (value,) for value in vars(self).values()]
+        return inside + [layer for value in values for layer in value if isinstance(layer, Layer)]
 
     def eval(self) -> "Layer":
         """`train(False)`"""

@@ -5,15 +5,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from .. import prediction
 from ..checks import check_integer, check_name, shown
 from ..initializers import Constant, Normal
 from ..overrides import Checks, stands_apart
+from ..prediction import is_predicting
 from ..program.op import Kind, Op
 from ..program.program import Program
 from ..state import State
 from ..tensor import Tensor
-from . import prediction
-from .prediction import is_predicting
 from .weighted import Weighted
 
 

@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 
+from .. import prediction
 from ..arrays import real_array, working_dtype
 from ..overrides import put, stands_apart
+from ..prediction import is_predicting
 from ..program.program import Program
-from . import prediction
 from .built_in import BuiltIn
-from .prediction import is_predicting
 
 
 class RowWise(BuiltIn):

@@ -10,6 +10,8 @@ from ..program.program import Program
 from .built_in import BuiltIn
 from .layer import Layer
 
+SEED_STEP = 0x5851F42D4C957F2D  # odd: no seed comes back before all others
+
 
 def is_built_in(layer: Layer) -> TypeGuard[BuiltIn]:
     """Whether kernels do all that this layer does."""
@@ -39,6 +41,7 @@ class Run:
 
 def cut(layers: Sequence[Layer]) -> list[Run | Layer]:
     """As few runs as possible, each of one dtype, and the layers that run by themselves."""
+    _tell_apart(layers)
     segments: list[Run | Layer] = []
     run: list[BuiltIn] = []
     dtype = None
@@ -54,6 +57,17 @@ def cut(layers: Sequence[Layer]) -> list[Run | Layer]:
         dtype = dtype if own is None else own
     segments.extend(_run(run, dtype))
     return segments
+
+
+def _tell_apart(layers: Iterable[Layer]) -> None:
+    """Give layers of one model that would draw the same numbers, as copies of a block would, seeds of their own."""
+    seeds: set[int] = set()
+    for layer in layers:
+        noise = layer._noise if isinstance(layer, BuiltIn) else None
+        if noise is not None:
+            while noise.seed in seeds:
+                noise.seed = (noise.seed + SEED_STEP) % 2**63
+            seeds.add(noise.seed)
 
 
 def _run(layers: Sequence[BuiltIn], dtype: np.dtype | None) -> Sequence[Run | Layer]:

@@ -6,19 +6,18 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .. import overrides
+from .. import overrides, prediction
 from ..arena import gather
 from ..arrays import real_array
 from ..checks import check_integer
 from ..optimizers.newcomers import now, warn_of_newcomers
 from ..overrides import Checks, TrackedList, is_plain, put, seen, stands_apart
+from ..prediction import is_predicting
 from ..program.program import Program
 from ..tensor import Tensor
-from . import prediction
 from .built_in import BuiltIn
 from .layer import Layer
 from .nesting import check_layer, check_layers, check_once, nested, pieces
-from .prediction import is_predicting
 from .runs import Run, check_widths, cut, last_known, what
 
 SHOWN_LAYERS = 12  # in a repr

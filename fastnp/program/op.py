@@ -7,6 +7,7 @@ import numpy as np
 
 from ..kernels.table import COUNT_BASE
 from ..overrides import definer, is_plain
+from ..prediction import anybody_predicts
 from ..tensor import Tensor
 
 
@@ -103,8 +104,9 @@ def forget_states(ops: Sequence["Op"], holder: Holder) -> None:
 class Noise:
     """What a layer that draws random numbers tells the programs that run it.
 
-    While it is `training`, `share` of the numbers is left out; `count` is how often it drew. A program hands this to
-    the operation in the first numbers of its memory, where the operation itself counts on.
+    While it is `training`, and not where a model predicts by a `forward` of the user's own, `share` of the numbers is
+    left out; `count` is how often it drew. A program hands this to the operation in the first numbers of its memory,
+    where the operation itself counts on.
     """
 
     def __init__(self, seed: int, share: float):
@@ -115,7 +117,7 @@ class Noise:
     def write(self, memory: np.ndarray) -> None:
         """Hand it over: the share, and the count in two numbers that are exact in any dtype."""
         high, low = divmod(self.count, COUNT_BASE)
-        memory[:3] = self.share if self.training else 0.0, low, high
+        memory[:3] = self.share if self.training and not anybody_predicts() else 0.0, low, high
         if memory[0] == 1:  # to which a share is rounded, though it is below
             memory[0] = np.nextafter(memory[0], memory.dtype.type(0))
 

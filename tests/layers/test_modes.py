@@ -33,19 +33,27 @@ def test_a_model_passes_it_on():
     assert modes(model) == [True, True, False, True] and not any(modes(inner))
 
 
-def test_a_model_of_ones_own_that_passes_it_on_by_its_own_method():
-    class Pair(nn.Layer):
-        def __init__(self):
-            super().__init__()
-            self.first, self.second = nn.Tanh(), nn.ReLU()
+class Pair(nn.Layer):
+    """Of a user: with layers among its attributes."""
 
-        def train(self, mode=True):
-            self.first.train(mode)
-            return super().train(mode)
+    def __init__(self):
+        super().__init__()
+        self.first, self.more = nn.Sequential(nn.Tanh()), [nn.ReLU(), nn.Dropout()]
 
-    pair = Pair()
-    nn.Sequential(pair).eval()
-    assert not pair.training and not pair.first.training and pair.second.training
+
+class Branches(nn.Sequential):
+    def __init__(self, *layers):
+        super().__init__(*layers)
+        self.other = nn.Sequential(nn.Dropout())
+
+
+def test_layers_among_the_attributes_of_a_layer_of_ones_own():
+    pair, branches = Pair(), Branches(nn.Tanh())
+    nn.Sequential(pair, branches).eval()
+    inside = pair, pair.first, pair.first.graphs[0], *pair.more, branches, branches.other, branches.other.graphs[0]
+    assert not any(layer.training for layer in inside)
+    pair.train()
+    assert all(layer.training for layer in inside[:5])
 
 
 @pytest.mark.parametrize("value", [None, 2, "eval", np.ones(2)])

@@ -42,6 +42,11 @@ def predicting(model: Any) -> Iterator[None]:
         _count(-1)
 
 
+def anybody_predicts() -> bool:
+    """Whether this thread predicts, with whatever model: what only training does is left out then."""
+    return running > 0 and bool(_models())
+
+
 def is_predicting(model: Any, x: Any) -> bool:
     """Whether this model predicts in this thread; then x is what its library part was given last."""
     models = _models()
