@@ -49,7 +49,7 @@ class BuiltInLoss(Loss):
     def _numbers_as(self, dtype: np.dtype, n: int) -> np.ndarray:
         """`_kernel_numbers` as an array."""
         numbers = self._kernel_numbers(n)
-        return np.array(numbers, dtype) if numbers else _NO_NUMBERS[dtype.char]
+        return np.array(numbers, dtype) if len(numbers) else _NO_NUMBERS[dtype.char]
 
     def _columns(self, n: int, shape: Sequence[int]) -> int | None:
         """How wide a row of targets of this shape is, for predictions (rows, n); None where it does not fit these."""
@@ -117,20 +117,24 @@ class BuiltInLoss(Loss):
             self._check_shapes(pred, target)
         if self.reduction == "mean" and not pred.size:
             raise ValueError(f"{self.name}: the mean loss of an empty batch, of shape {pred.shape}, is not defined")
-        dtype, shape = working_dtype(pred), target.shape
+        dtype = working_dtype(pred)
         pred = rows = pred.astype(dtype, "C")
         if pred.ndim != 2:
             rows = pred.reshape(self._row_shape(pred.shape, weight is not None))
-        n = rows.shape[1]
-        self._check_target(target, n)
-        target = targets = target.astype(dtype, "C")
+        self._check_target(target, rows.shape[1])
+        if weight is not None:
+            weight = checked_weights(f"{self.name}: weight", weight, len(rows))
+        return self._computed(pred, rows, target.astype(dtype, "C"), weight)
+
+    def _computed(self, pred: np.ndarray, rows: np.ndarray, target: np.ndarray, weight: np.ndarray | None) -> Any:
+        """The loss of what has been checked, in the dtype to compute in; pred is also given in rows."""
+        dtype, shape, n, targets = pred.dtype, target.shape, rows.shape[1], target
         if len(shape) != 2 or rows is not pred:
             targets = target.reshape(len(rows), self._columns(n, shape) or n)
         if weight is not None:
-            weights = checked_weights(f"{self.name}: weight", weight, len(rows)).astype(dtype)
-            targets = np.concatenate([targets, weights[:, np.newaxis]], axis=1)
+            targets = np.concatenate([targets, weight.astype(dtype)[:, np.newaxis]], axis=1)
         reduction, char, settings = REDUCTIONS[self.reduction], dtype.char, self._kernel_numbers(n)
-        numbers = np.array(settings, dtype) if settings else _NO_NUMBERS[char]
+        numbers = np.array(settings, dtype) if len(settings) else _NO_NUMBERS[char]
         results = np.empty((2 if reduction == EACH else 1, len(rows), n), dtype)
         backend = kernels()
         loss = backend.loss(backend.parts[self._part(shape) + ".sum", char], results, rows, targets, numbers, reduction)

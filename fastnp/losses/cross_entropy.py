@@ -10,7 +10,7 @@ from ..program.op import Kind
 from .built_in import BuiltInLoss, refuse_numbers
 from .settings import for_each, share, weights
 
-SUM_TOLERANCE = 1e-3  # by which probabilities may fail to sum to 1: half precision, or three decimals
+SUM_TOLERANCE = 0.01  # by which probabilities may fail to sum to 1, such as those of two or three decimals
 
 
 def _are_labels(shape: Sequence[int]) -> bool:
@@ -28,7 +28,7 @@ class CrossEntropy(BuiltInLoss):
         reduction: 'mean' over the rows, 'sum', or 'none' for the losses of the rows, (rows,).
 
     pred holds logits (rows, classes). target is a label for each row, whole numbers from 0, (rows,) or (rows, 1); or
-    probabilities (rows, classes), such as one-hot rows, which sum to 1 within 0.001. With the shares c, of labels
+    probabilities (rows, classes), such as one-hot rows, which sum to 1 within 0.01. With the shares c, of labels
     c = (1 − ε)·w[label] at the label and ε/classes·w everywhere, of probabilities (1 − ε)·p + ε/classes, a row's loss
     is −Σ c·log softmax(pred), where 0 times infinity is 0, and its gradient Σ c·softmax(pred) − c.
 
@@ -66,7 +66,7 @@ class CrossEntropy(BuiltInLoss):
     def _kernel_numbers(self, n: int) -> Sequence[float]:
         return self.label_smoothing, *self._class_weights(n)
 
-    def _class_weights(self, n: int) -> tuple[float, ...]:
+    def _class_weights(self, n: int) -> Sequence[float]:
         given = 1.0 if self.class_weight is None else self.class_weight
         return for_each(self.name, "class_weight", given, n, "classes")
 

@@ -5,10 +5,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..checks import check_positive
 from ..overrides import Checks
 from ..program.op import Kind
 from .built_in import BuiltInLoss
-from .settings import for_each, one_or_each, positive, quantile
+from .settings import for_each, one_or_each, quantile
 
 
 class MSE(BuiltInLoss):
@@ -71,7 +72,7 @@ class Huber(BuiltInLoss):
     """
 
     _kernel_kind = Kind("losses.huber")
-    _checks: ClassVar[Checks] = {"delta": positive}
+    _checks: ClassVar[Checks] = {"delta": check_positive}
     _settings = ("delta",)
     delta = 1.0
 

@@ -3,16 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from ..arrays import real_array
 from ..checks import check_rate, check_real, shown
 
-
-def positive(owner: str, name: str, value: Any) -> float:
-    """`value` as a float. Raises TypeError for no number, ValueError where it is not positive and finite."""
-    number = check_real(owner, name, value)
-    if number <= 0:
-        raise ValueError(f"{owner}: {name} must be positive, got {shown(value)}")
-    return number
+MANY = 64  # numbers, for which an array takes less time than a tuple
 
 
 def share(owner: str, name: str, value: Any) -> float:
@@ -67,10 +63,10 @@ def _each(check: Callable[[str, str, Any], float], owner: str, name: str, value:
     return tuple(check(owner, f"{name}[{i}]", number) for i, number in enumerate(array.tolist()))
 
 
-def for_each(owner: str, name: str, value: float | Sequence[float], n: int, of: str = "outputs") -> tuple[float, ...]:
+def for_each(owner: str, name: str, value: float | Sequence[float], n: int, of: str = "outputs") -> Sequence[float]:
     """n numbers: one value n times, or as many as were given. Raises ValueError where these are not n."""
     if not isinstance(value, tuple):
-        return (float(value),) * n  # type: ignore[arg-type]
+        return np.broadcast_to(float(value), n) if n > MANY else (float(value),) * n  # type: ignore
     if len(value) != n:
         raise ValueError(f"{owner}: {name} has {len(value)} numbers, but the predictions have {n} {of}")
     return value

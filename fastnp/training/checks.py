@@ -1,25 +1,19 @@
 """What `fit` is given, checked before anything is changed."""
 
-import copy
 from typing import Any
-
-import numpy as np
 
 from ..checks import check_integer, shown
 from ..data.dataset import ArrayDataset, Dataset
 from ..data.loader import DataLoader
 from ..data.sampler import BatchSampler
 from ..layers.built_in import BuiltIn
-from ..layers.runs import output_width
 from ..layers.sequential import Sequential
 from ..losses.built_in import BuiltInLoss
 from ..overrides import is_own, is_plain
-from ..program.op import kind_of
 from ..tensor import Tensor
-from ..weights import check_weights
 from .batches import check_batches
-from .finite import CHECKED_NUMBERS, check_finite
 from .history import History
+from .targets import check_rows, rows_of
 
 
 def check_arguments(model: Any, loss_fn: Any, optimizer: Any, dataloader: Any, epochs: Any) -> list[Tensor]:
@@ -44,9 +38,9 @@ def check_arguments(model: Any, loss_fn: Any, optimizer: Any, dataloader: Any, e
             "make it with parameters=model.parameters(), or bind(model.parameters()) one that was copied alone"
         )
     _check_last_layer(model, loss_fn)
-    if isinstance(dataloader, DataLoader) and is_plain(dataloader.dataset, ArrayDataset):
-        data = dataloader.dataset
-        check_arrays(model, loss_fn, data.X, data.Y, data.weight, "", getattr(dataloader.sampler, "batch_size", 1))
+    rows = rows_of(dataloader)
+    if rows is not None:
+        check_rows(model, loss_fn, rows, dataloader.sampler.batch_size)
     return held
 
 
@@ -81,26 +75,3 @@ def _check_data(dataloader: Any) -> None:
     dataset = dataloader.dataset
     by_row = isinstance(dataset, ArrayDataset) and is_own(dataset, ArrayDataset, "__getitem__", "__getitems__")
     dataloader.sampler.check_reach(ArrayDataset.__len__(dataset) if by_row else len(dataset))
-
-
-def check_arrays(
-    model: Any, loss_fn: Any, X: np.ndarray, Y: np.ndarray, weight: np.ndarray | None, of: str, batch: int
-) -> None:
-    """Refuse data that is not finite, no targets of the loss or, where that changes no state, does not fit the model.
-
-    `of` is written before the names of the arrays.
-    """
-    dtype = model.parameters()[0].dtype
-    check_finite(f"{of}X", X, dtype)
-    check_finite(f"{of}Y", Y, dtype)
-    if weight is not None:
-        check_weights(f"fit: {of}weight", weight, len(X))
-    if not is_plain(model, Sequential) or kind_of(loss_fn) is None:
-        return
-    loss_fn, width = copy.copy(loss_fn), output_width(model._layers_run())
-    if width is not None and loss_fn._columns(width, Y.shape) is not None:
-        rows = max(1, CHECKED_NUMBERS // max(1, Y[:1].size))
-        for start in range(0, len(Y), rows):
-            loss_fn._check_target(Y[start : start + rows], width, start)
-    if model.whole_program() is not None:
-        loss_fn(model.predict(X[:batch]), Y[:batch], *([] if weight is None else [weight[:batch]]))

@@ -27,6 +27,9 @@ SLOWEST = 1e9  # operations a second, and …
 SECONDS_PER_BATCH = 1e-4  # … more for each batch: assumed until the first call has been timed
 
 
+Batch = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # x, y and weights
+
+
 class Trained(NamedTuple):
     """What a kernel trains alone."""
 
@@ -177,7 +180,9 @@ class CompiledRun:
 
     def _stage(self, order: np.ndarray, start: int) -> None:
         """Gather the rows of `order`, converted, from row `start` on."""
-        self._last_batch: tuple[np.ndarray, ...] | None = None  # whose rows these may overwrite
+        self._last_batch: tuple[np.ndarray, np.ndarray, np.ndarray | None] | None = (
+            None  # whose rows these may overwrite
+        )
         stop = start + len(order)
         self._x[start:stop, : self.program.n_in] = take_rows(self._X, order)
         self._y[start:stop, : self._columns] = take_rows(self._Y, order).reshape(len(order), self._columns)
@@ -201,12 +206,13 @@ class CompiledRun:
         first = epoch * stride + batch * batch_size
         last = min(first + batch_size, epoch * stride + rows)
         target = self._y[first:last, : self._columns].reshape(-1, *self._Y.shape[1:])
-        weight = [] if self._weight is None else [self._y[first:last, -1]]
-        self._last_batch = self._x[first:last, : program.n_in], target, *weight
+        weight = None if self._weight is None else self._y[first:last, -1]
+        self._last_batch = self._x[first:last, : program.n_in], target, weight
         return done
 
     def _settle(self) -> None:
         """Leave model and loss in the state that the loop would have left them in after the last batch."""
         if self._last_batch is not None:
-            x, *targets = self._last_batch
-            self._loss_fn.forward(self.program.state_after_training(x), *targets)
+            x, target, weight = self._last_batch
+            pred = self.program.state_after_training(x)
+            self._loss_fn._computed(pred, pred, target.copy(), weight)

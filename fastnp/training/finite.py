@@ -29,9 +29,13 @@ def first_not_finite(array: np.ndarray, dtype: np.dtype) -> tuple[int, ...] | No
     return None
 
 
-def check_finite(name: str, array: np.ndarray, dtype: np.dtype) -> None:
-    """Refuse data with NaN, infinity, or numbers that overflow the model's dtype."""
+def check_finite(name: str, array: np.ndarray, dtype: np.dtype, among: np.ndarray | None = None) -> None:
+    """Refuse data with NaN, infinity, or numbers that overflow the model's dtype, in the rows that are `among`."""
     where = first_not_finite(array, dtype)
+    if where is not None and among is not None and not among[where[0]]:
+        rows = np.flatnonzero(among)
+        where = first_not_finite(array[rows], dtype)
+        where = None if where is None else (int(rows[where[0]]), *where[1:])
     if where is not None:
         raise ValueError(
             f"fit: {name}{list(where)} is {array[where]}, not a finite {dtype}; "

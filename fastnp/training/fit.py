@@ -16,6 +16,7 @@ from .finite import are_finite, check_result, diverged
 from .history import History
 from .interrupts import held_back
 from .progress import progress_bar
+from .targets import check_targets, rows_of
 from .validation import validation_of
 
 
@@ -115,6 +116,9 @@ def _epochs(
         else:
             if run is None or not run.is_for(found, dataloader):
                 run = CompiledRun(found, loss_fn, optimizer, dataloader, held)
+            rows = rows_of(dataloader) if epoch and at_once == 1 else None
+            if rows is not None:  # somebody may have written into them
+                check_targets(model, loss_fn, rows)
             done, error = run.epochs(epoch, min(at_once, epochs - epoch), history)
         epoch += done
         if done:

@@ -2,15 +2,18 @@
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..arrays import real_array
 from ..checks import shown
-from ..program.op import kind_of
+from ..losses.built_in import BuiltInLoss
+from ..overrides import is_own
+from ..prediction import predicting
 from .batches import check_batches, is_arrays, unpacked
-from .checks import check_arrays
+from .targets import Rows, check_rows, rows_of
 
 NAMES = "X", "Y", "weight"
 
@@ -19,10 +22,11 @@ def validation_of(model: Any, loss_fn: Any, validation: Any) -> Callable[[], flo
     """A function that takes the loss over the validation data, leaving `loss_fn` as it is."""
     batches = validation
     if is_arrays(validation):
+        validation = [array for array in validation if array is not None]  # no weight is None
         X, Y, *more = (real_array(array, f"validation {name}") for array, name in zip(validation, NAMES, strict=False))
         if not X.ndim or not Y.ndim or not len(X) == len(Y) > 0:
             raise ValueError(f"fit: validation X and Y need as many rows, at least one; got {X.shape} and {Y.shape}")
-        check_arrays(model, loss_fn, X, Y, more[0] if more else None, "validation ", 1)
+        check_rows(model, loss_fn, Rows(X, Y, more[0] if more else None, "validation "), 1)
         batches = [(X, Y, *more)]
     else:
         expected = "a tuple (X, Y) or (X, Y, weight), or a loader"
@@ -31,10 +35,13 @@ def validation_of(model: Any, loss_fn: Any, validation: Any) -> Callable[[], flo
             raise TypeError(
                 f"fit: validation must be {expected}, got {shown(validation)}, which runs dry after an epoch"
             )
+        rows = rows_of(validation, "validation ")
+        if rows is not None:
+            check_rows(model, loss_fn, rows, 1)
 
     def validate() -> float:
         # Asked for anew: a callback may have changed either. The loss shall remember the training.
-        predict, loss = getattr(model, "predict", model), copy.copy(loss_fn)
+        predict, loss = getattr(model, "predict", None) or partial(_predict_by_call, model), copy.copy(loss_fn)
         losses: list[float] = []
         counts: list[float] = []
         for batch in batches:
@@ -54,9 +61,17 @@ def validation_of(model: Any, loss_fn: Any, validation: Any) -> Callable[[], flo
     return validate
 
 
+def _predict_by_call(model: Any, x: Any) -> Any:
+    with predicting(model):
+        return model(x)
+
+
 def _counts(loss_fn: Any, y: Any, weight: Any = None) -> float:
-    """How many rows of a batch a mean loss counts, each as often as it weighs."""
-    if kind_of(loss_fn) is not None:
-        counts: float = loss_fn._counts(np.asarray(y), None if weight is None else np.asarray(weight))
-        return counts
-    return float((np.shape(y) or (1,))[0] if weight is None else np.sum(weight))
+    """How many rows of a batch a mean loss counts, each as often as it weighs; that of 'none' counts each once."""
+    rows = float((np.shape(y) or (1,))[0])
+    if getattr(loss_fn, "reduction", None) == "none":
+        return rows
+    weight = None if weight is None else np.reshape(weight, -1)
+    if isinstance(loss_fn, BuiltInLoss) and is_own(loss_fn, BuiltInLoss, "forward", "__call__"):
+        return loss_fn._counts(np.asarray(y), weight)
+    return rows if weight is None else float(np.sum(weight))

@@ -1,8 +1,9 @@
 """Cross-entropy of logits: each row of pred predicts one of n classes, with the probabilities softmax(pred).
 
 Where class j has the share cⱼ, a row's loss is Σ cⱼ·(log Σ e^predₖ − predⱼ), and the gradient softmax(pred)·Σ c − c;
-0 times infinity is 0. e^pred is taken of pred less its largest number. The numbers are the label smoothing ε and the
-n class weights; EACH writes the loss of a row in its first column.
+0 times infinity is 0. e^pred is taken of pred less its largest number, and is 0 where it is no normal number: for what
+underflows, CPUs take twenty times as long, and a network that is sure of its classes shall not be slow. The numbers are
+the label smoothing ε and the n class weights; EACH writes the loss of a row in its first column.
 
 Sums of a row are made in double, in the order of `sixteen`: what gradients depend on is the same on every CPU.
 """
@@ -11,7 +12,7 @@ import math
 
 from ..table import EACH, MEAN
 from ._jit import inlined
-from .mathematics import exp
+from .mathematics import exp_of_negative
 from .reduction import scale_of, weight_of
 from .simd import (
     add,
@@ -59,7 +60,7 @@ def _row(dpred, pred, shares, target, label, own, numbers, n, scale):
     e, exponentials, sums, products = zeros, widen(zeros), widen(zeros), widen(zeros)
     for j in range(0, n, width(zeros)):
         x = subtract(load_columns(zeros, at(pred, j), n - j, top), splat(zeros, top))
-        c, e = shares(zeros, target, label, own, numbers, n, j), keep_columns(exp(x), n - j)
+        c, e = shares(zeros, target, label, own, numbers, n, j), keep_columns(exp_of_negative(x), n - j)
         exponentials, sums = add(exponentials, widen(e)), add(sums, widen(c))
         products = fma(widen(c), widen(where_less(zeros, c, x, zeros)), products)
         if j < last:  # the last stay in registers: what was stored in part would have to be waited for

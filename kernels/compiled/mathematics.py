@@ -103,6 +103,14 @@ def exp(x):
 
 
 @inlined
+def exp_of_negative(x):
+    """eˣ for x ≤ 0; 0 where that is no normal number."""
+    zero, low = splat(x, 0.0), constant(x, -87.3, -708.3)
+    f, n = _exponential(where_less(x, low, zero, x))
+    return where_less(x, low, zero, multiply(f, power_of_two(n)))
+
+
+@inlined
 def _decay(x, limit):
     """e^−|x|; 0 where |x| is beyond the limit."""
     size, zero = absolute(x), splat(x, 0.0)

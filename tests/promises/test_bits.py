@@ -56,8 +56,8 @@ BITS = {
     ("exponentials", "float64"): "f1d6a5f7fe31b380",
     ("gates", "float32"): "21d8097f6676c6eb",
     ("gates", "float64"): "865eb03cff950d41",
-    ("dropout", "float32"): "778d722d503c215d",
-    ("dropout", "float64"): "946cff539f54f2b9",
+    ("dropout", "float32"): "1a42262578ed7955",
+    ("dropout", "float64"): "192f6787f48a5665",
     ("norm", "float32"): "b796decb6ab9a46b",
     ("norm", "float64"): "1b6bd35dd54b4600",
 }
