@@ -46,9 +46,10 @@ class GELU(Activation):
 
     The gradient is multiplied by Φ(x) + x·φ(x), φ the normal density, or by the slope of the other form; `activated` is
     a copy of the last output. Values are within 1.5·eps·max(1, |y|) of the exact ones; x·Φ(x) for |x| < 4 is within
-    4 ulp. Computes in float64 where x is float64 or the layers around it in a `Sequential` are, else in float32. Raises
-    TypeError where approximate is not True or False; ValueError for backward before forward or with another shape than
-    the last output's. Source: D. Hendrycks, K. Gimpel, "Gaussian error linear units (GELUs)" (2016).
+    4 ulp, float64 on a CPU without fused multiply-adds within 8. Computes in float64 where x is float64 or the layers
+    around it in a `Sequential` are, else in float32. Raises TypeError where approximate is not True or False;
+    ValueError for backward before forward or with another shape than the last output's. Source: D. Hendrycks,
+    K. Gimpel, "Gaussian error linear units (GELUs)" (2016).
     """
 
     _kernel_kind = Kind(

@@ -5,17 +5,15 @@ width of a CPU's vectors.
 """
 
 import hashlib
-import platform
 from functools import partial
 from types import FunctionType
 
 import numpy as np
 import pytest
+from twins import FUSED
 
 import fastnp as nn
-from fastnp.kernels.compiled import simd
 
-FUSED = platform.machine() not in ("x86_64", "AMD64", "i686") or "+fma" in simd._features.split(",")
 pytestmark = pytest.mark.skipif(not FUSED, reason="without fused multiply-adds the last bits are others")
 
 

@@ -1,15 +1,21 @@
 """Sizes, dtypes and backends that the tests of kernels run through."""
 
+import platform
+
 import bounds
 import pytest
 from cases import DTYPES, NETWORKS, build
 from sizes import CASES
 
 from fastnp.backend import BACKENDS, kernels_of
+from fastnp.kernels.compiled import simd
 
 NUMBA = kernels_of("numba")
 TWINS = kernels_of("numpy")
 BOOLS = (False, True)
+
+# Without fused multiply-adds the last bits are others.
+FUSED = platform.machine() not in ("x86_64", "AMD64", "i686") or "+fma" in simd._features.split(",")
 
 # Elementwise kernels see only the shape (batch, n_out).
 SHAPES = list({(case.batch, case.n_out): case for case in CASES if case.batch * case.n_out < 8192}.values())
