@@ -152,7 +152,7 @@ silu = elementwise(_silu, _silu_gradient)
 def _gelu(x, setting):
     """x·Φ(x), Φ the normal distribution function, as max(x, 0) − |x|·Φ(−|x|)"""
     size, tail, _, n = mathematics.normal_tail(x)
-    return subtract(mathematics.positive_or_zero(x), scaled(multiply(size, tail), n))
+    return mathematics.positive_less(x, scaled(multiply(size, tail), n))
 
 
 @inlined

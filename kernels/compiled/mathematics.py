@@ -141,9 +141,13 @@ def sigmoid(x):
 
 
 @inlined
-def positive_or_zero(x):
-    """x where it is positive or a zero, else −0, from which taking away +0 leaves −0; NaN for NaN."""
-    return where_less(x, splat(x, 0.0), splat(x, -0.0), x)
+def positive_less(x, tail):
+    """max(x, 0) − tail, where that is of the sign of x, as zeros are, too; NaN for NaN.
+
+    The sign is copied: of two zeros, some versions of LLVM take either for the larger.
+    """
+    zero = splat(x, 0.0)
+    return copy_sign(subtract(where_less(x, zero, zero, x), tail), x)
 
 
 @inlined
@@ -152,7 +156,7 @@ def gated(x, z, limit):
     size, zero = absolute(z), splat(x, 0.0)
     f, n = _exponential(negative(where_less(limit, size, zero, size)))
     share = divide(multiply(absolute(x), f), add(scaled(f, n), splat(x, 1.0)))
-    return subtract(positive_or_zero(x), where_less(limit, size, zero, scaled(share, n)))
+    return positive_less(x, where_less(limit, size, zero, scaled(share, n)))
 
 
 @inlined
