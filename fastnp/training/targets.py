@@ -39,8 +39,8 @@ def rows_of(loader: Any, of: str = "") -> Rows | None:
     ArrayDataset.__len__(data)  # which compares their lengths
     sampler.check_reach(len(data.X))
     taken = sampler.indices
-    if sampler.drop_last:
-        taken = taken[: len(taken) // sampler.batch_size * sampler.batch_size] if not sampler.reshuffle else taken
+    if sampler.drop_last and not sampler.reshuffle:  # else the rows left out are others each time
+        taken = taken[: len(sampler) * sampler.batch_size]
     return Rows(data.X, data.Y, data.weight, of, taken)
 
 

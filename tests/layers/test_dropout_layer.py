@@ -101,6 +101,23 @@ def test_each_forward_leaves_out_others(backend):
     assert all(set(np.unique(mask)) == {0.0, 2.0} for mask in masks)
 
 
+@dtypes
+@pytest.mark.parametrize("fit", [True, False])
+def test_a_count_that_single_precision_does_not_hold(fit, dtype, backend):
+    """It crosses 2²⁴ in the middle of an epoch of five batches, and is handed over in two halves."""
+    rng = np.random.default_rng(1)
+    layer, start = nn.Dropout(0.5, rng), 7 * 2**24 - 3
+    network = nn.Sequential(linear(3, 2, rng, dtype), layer)
+    layer._noise.count = start
+    train(network, fit, epochs=1)
+    assert layer._noise.count >= start + 5
+    drawn = layer._noise.count
+    x = np.ones((8, 50), dtype)
+    y = layer(x)
+    assert layer._noise.count == drawn + 1
+    assert np.array_equal(y, factors(layer._noise, x.shape, dtype))
+
+
 def test_the_seed_is_drawn_when_it_is_made(backend):
     def drawn(rng=None):
         layer = nn.Dropout(0.5, rng)
