@@ -15,6 +15,7 @@ if not _inside.exists() and _beside.exists():  # neither of them does in an arch
     globals()["kernels"] = sys.modules[_spec.name] = importlib.util.module_from_spec(_spec)
     _spec.loader.exec_module(sys.modules[_spec.name])
 
+from . import schedules as schedules
 from .backend import get_backend, set_backend, use_backend
 from .data.dataset import ArrayDataset, Dataset
 from .data.loader import DataLoader
