@@ -3,7 +3,10 @@
 import bounds
 import numpy as np
 import pytest
-from cases import ACTIVATIONS, NAN, activation, build, exact
+from calls import NAN
+from cases import build
+from declared import ACTIVATIONS, activation
+from draws import exact
 from references import check_pads
 from sizes import CASES, Case
 from twins import BOOLS, NUMBA, TWINS, backends, dtypes, run_both, shapes

@@ -3,7 +3,8 @@
 import bounds
 import numpy as np
 import pytest
-from cases import NAN, build
+from calls import NAN
+from cases import build
 from references import check_pads
 from sizes import Case
 from twins import BOOLS, NUMBA, backends, dtypes, run_both, shapes

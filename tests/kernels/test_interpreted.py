@@ -3,7 +3,8 @@
 import bounds
 import numpy as np
 import pytest
-from cases import BUILDERS, LOSSES, NETWORKS, ON_NETWORKS, build
+from cases import BUILDERS, NETWORKS, ON_NETWORKS, build
+from declared import LOSSES
 from interpreted import OutsideError, interpreted_kernels
 from sizes import CASES, Case
 

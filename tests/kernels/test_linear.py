@@ -5,7 +5,9 @@ import itertools
 import bounds
 import numpy as np
 import pytest
-from cases import NAN, build, exact
+from calls import NAN
+from cases import build
+from draws import exact
 from references import check_pads, forward_reference, input_reference, parameter_references
 from sizes import CASES
 from twins import BOOLS, NUMBA, backends, cases, check_both, dtypes, run_both

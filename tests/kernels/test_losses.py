@@ -3,7 +3,9 @@
 import bounds
 import numpy as np
 import pytest
-from cases import LOSSES, NAN, build
+from calls import NAN
+from cases import build
+from declared import LOSSES
 from judged import judge
 from sizes import CASES, Case
 from twins import NUMBA, TWINS, backends, dtypes, shapes

@@ -43,24 +43,28 @@ libc = ctypes.CDLL(None, use_errno=True)
 mapped = []
 
 
-def fenced(arrays, at_end):
-    # One flat array in which each of these has pages of its own, behind pages that may not be touched; and where.
+def fenced(arrays, at_end, *others):
+    # One flat array in which each of these has pages of its own, between pages that may not be touched; and where.
+    # Others of the same sizes lie behind them at the same distances, as the kinds of what is kept do.
     rooms = [(array.nbytes + PAGE - 1) // PAGE * PAGE for array in arrays]
-    memory = mmap.mmap(-1, sum(rooms) + (len(rooms) + 1) * PAGE)
+    far = sum(rooms) + (len(rooms) + 1) * PAGE
+    memory = mmap.mmap(-1, far * (1 + len(others)))
     mapped.append(memory)
     start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
     flat = np.frombuffer(memory, arrays[0].dtype)
-    offsets, at = [], 0
-    for array, room in zip(arrays, rooms):
-        offset = (at + PAGE + (room - array.nbytes if at_end else 0)) // array.itemsize
-        flat[offset : offset + array.size] = array.reshape(-1)
-        offsets.append(offset)
-        at += PAGE + room
-    at = 0
-    for room in [*rooms, 0]:
-        assert libc.mprotect(ctypes.c_void_p(start + at), PAGE, 0) == 0
-        at += PAGE + room
-    return flat, offsets
+    places = []
+    for first, kind in zip(range(0, len(memory), far), [arrays, *others]):
+        at = first
+        for array, room in zip(kind, rooms):
+            place = (at + PAGE + (room - array.nbytes if at_end else 0)) // array.itemsize
+            flat[place : place + array.size] = array.reshape(-1)
+            places.append(place)
+            at += PAGE + room
+        at = first
+        for room in [*rooms, 0]:
+            assert libc.mprotect(ctypes.c_void_p(start + at), PAGE, 0) == 0
+            at += PAGE + room
+    return flat, places[: len(arrays)]
 
 
 def fenced_operation(call, at_end):
@@ -70,7 +74,7 @@ def fenced_operation(call, at_end):
     buffers = [scratch, op.memory, *(op.padded(name) for name in fields[2:])]
     same = op.row["y"] == op.row["x"], op.row["dx"] == op.row["dy"]
     weights = [op.padded("weights"), op.padded("bias")]
-    kept = [op.padded("weights_kept")[0], op.padded("bias_kept")[0]]
+    kept = list(zip(op.padded("weights_kept"), op.padded("bias_kept")))
     op.work, places = fenced(buffers, at_end)
     for field, place in zip(fields, places):
         op.row[field] = place
@@ -79,7 +83,7 @@ def fenced_operation(call, at_end):
     if same[1]:
         op.row["dx"] = op.row["dy"]
     op.params, (op.row["weights"], op.row["bias"]) = fenced(weights, at_end)
-    op.target, _ = fenced(kept, at_end)
+    op.target, _ = fenced(kept[0], at_end, *kept[1:])
     call.prepared(KERNELS)()
 
 

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import bounds
 import numpy as np
 import pytest
-from cases import DTYPES, LOSSES, build
+from cases import DTYPES, build
+from declared import LOSSES
 from judged import judge
 from models import build as network
 from planted import plant, sound

@@ -3,7 +3,10 @@
 import bounds
 import numpy as np
 import pytest
-from cases import LOSSES, NAN, NETWORKS, buffer, build, linears, linked, views
+from calls import NAN
+from cases import NETWORKS, build
+from declared import LOSSES
+from program_cases import buffer, kinds, linears, linked, views
 from references import check_pads
 from sizes import Network
 from twins import backends, dtypes, run_both
@@ -21,10 +24,10 @@ trainings = pytest.mark.parametrize("options", TRAININGS, ids=["mean", "sum-l2",
 
 def _step_by_step(call, kernels, steps=None):
     """What `train` does, one kernel call a phase; at most so many steps."""
-    work, params, velocity, numbers = (call[name] for name in ("work", "params", "velocity", "numbers"))
+    work, params, kept, numbers = (call[name] for name in ("work", "params", "kept", "numbers"))
     char = call.dtype.char
     table = linked(kernels, call.network, call["table"], char)
-    loss, momentum = kernels.parts[f"{call.loss_part}.sum", char], kernels.parts["updates.momentum.flat", char]
+    loss, rule = kernels.parts[f"{call.loss_part}.sum", char], kernels.parts[f"updates.{call.rule}.flat", char]
     first, last = call["table"][0], call["table"][-1]
     grads = np.zeros_like(params)
     count, size, done = call["rows"], call["batch_size"], 0
@@ -45,21 +48,24 @@ def _step_by_step(call, kernels, steps=None):
             dy[:, : last["n_out"]] = dpred[0]
             kernels.backward(work, params, grads, np.zeros(1, call.dtype), table, batch)
             for op in linears(call):
-                for p, v, g in zip(views(params, op), views(velocity, op), views(grads, op), strict=True):
-                    kernels.update(momentum, p.reshape(-1), v.reshape(-1), 0, g.reshape(-1), numbers)
+                places = op["weights"], op["bias"]
+                for at, p, g in zip(places, views(params, op), views(grads, op), strict=True):
+                    of_p = kept[at : kept.size - params.size + at + p.size]
+                    kernels.update(rule, p.reshape(-1), of_p, params.size, g.reshape(-1), numbers)
             done += 1
     return done
 
 
 def _parameters(call):
-    """The parameters and velocities, with their pads."""
-    return [view for op in linears(call) for name in ("params", "velocity") for view in views(call[name], op)]
+    """The parameters and what is kept of them, with their pads."""
+    arenas = [call["params"], *kinds(call, call["kept"])]
+    return [view for op in linears(call) for arena in arenas for view in views(arena, op)]
 
 
 def check_all_pads(call):
     for op in linears(call):
-        for name in "params", "velocity":
-            for view in views(call[name], op):
+        for arena in call["params"], *kinds(call, call["kept"]):
+            for view in views(arena, op):
                 check_pads(view, op["n_out"])
 
 

@@ -3,7 +3,9 @@
 import bounds
 import numpy as np
 import pytest
-from cases import NAN, build, exact
+from calls import NAN
+from cases import build
+from draws import exact
 from references import check_pads
 from sizes import CASES
 from twins import backends, dtypes, shapes

@@ -5,7 +5,10 @@ import itertools
 import bounds
 import numpy as np
 import pytest
-from cases import NAN, NETWORKS, activation, buffer, build, is_linear, linears, views
+from calls import NAN
+from cases import NETWORKS, build
+from declared import activation
+from program_cases import buffer, is_linear, linears, views
 from references import check_pads
 from twins import BOOLS, NUMBA, backends, dtypes, networks, run_both
 
