@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import gc
 import signal
 from pathlib import Path
 
@@ -14,6 +15,11 @@ pytest.register_assert_rewrite(*(path.stem for path in (Path(__file__).parent / 
 def pytest_configure():
     """Ctrl-C is tested, and a shell without job control starts its background jobs with it ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish():
+    """What stands until the end, some ten thousand tests, need not be looked at whenever garbage is collected."""
+    gc.freeze()
 
 
 @pytest.fixture(params=["numba", "numpy"])

@@ -1,6 +1,7 @@
 """`fastnp warmup`: what it compiles, where that is kept, and which old caches go."""
 
 import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -40,10 +41,45 @@ print(*(cls.__name__ for cls in layers + losses + optimizers))
 """
 
 
+# Before warmup: note in a file which files of the cache are read and written.
+TAKE_NOTE = """
+from numba.core.caching import IndexDataCacheFile
+
+def noted(name):
+    method = getattr(IndexDataCacheFile, name)
+    def call(self, of, *others):
+        found = method(self, of, *others)
+        print(self._index_path, self._data_path(of), sep="\\n", file=notes, flush=True)
+        return found
+    setattr(IndexDataCacheFile, name, call)
+
+notes = open({!r}, "a")
+noted("_load_data")
+noted("_save_data")
+"""
+
+
 @pytest.fixture(scope="module")
-def warmed(tmp_path_factory):
+def compiled(tmp_path_factory):
+    """A cache with what `warmup` compiles and no more. It stands in the cache of these tests, too: others need it."""
+    folder = tmp_path_factory.mktemp("compiled")
+    status, _, err = run("warmup", code=TAKE_NOTE.format(str(folder / "notes")))
+    assert (status, err) == (0, "")
+    files = set(map(Path, (folder / "notes").read_text(encoding="utf-8").splitlines()))
+    (name,) = {path.parent.name for path in files}
+    (folder / name).mkdir(mode=0o700)
+    for path in files:
+        shutil.copy(path, folder / name)
+    return folder / name
+
+
+@pytest.fixture(scope="module", params=["compiled before", pytest.param("all anew", marks=pytest.mark.slow)])
+def warmed(request, tmp_path_factory):
     """A folder with old caches and with what only looks like some, after `warmup --clear`, and what that printed."""
     folder = tmp_path_factory.mktemp("caches")
+    if request.param == "compiled before":
+        compiled = request.getfixturevalue("compiled")
+        shutil.copytree(compiled, folder / compiled.name)
     old = folder / "fastnp-0123456789abcdef"
     kept = [folder / name for name in ("fastnp-0123456789abcde", "fastnp-notes", "fastnp-0123456789ABCDEF", "other")]
     for cache in [old, *kept]:
@@ -52,8 +88,9 @@ def warmed(tmp_path_factory):
     link = folder / "fastnp-fedcba9876543210"
     link.symlink_to(kept[-1])
     environment = {"NUMBA_CACHE_DIR": str(folder)}
-    status, out, err = run("warmup", "--clear", **environment)
-    assert (status, err) == (0, "")
+    status, out, err = run("warmup", "--clear", FASTNP_QUIET="", **environment)
+    assert status == 0
+    assert err.count("\n") == (request.param == "all anew"), "whether something was compiled"
     return SimpleNamespace(folder=folder, old=old, kept=kept, link=link, environment=environment, out=out)
 
 
@@ -140,6 +177,7 @@ def test_warmup_without_a_cache_folder_says_so(call, monkeypatch):
     from fastnp.kernels.compiled import _cache
 
     monkeypatch.setattr(_cache, "CACHE_FOLDER", None)
+    monkeypatch.setattr("fastnp.commands.warmup.compile_everything", lambda dtype: None)
     status, out, _ = call("warmup", "--clear")
     assert status == 0
     assert "kept in nowhere: no cache folder can be written, every process compiles anew" in out
