@@ -1,8 +1,8 @@
 """Kernels of the commit that is measured, in whichever layout it has them.
 
-Operations are parts, which `cases` of the working tree calls by name. Between the wings and the day when losses took
-weights, a loss was called with a scale; before, each operation was a kernel of its own, in a module of its own. What
-these are called with stands here.
+Operations are parts, which `cases` of the working tree calls by name. Until optimizers had plans, the numbers of a rule
+were given, and until losses took weights, a loss was called with a scale; before the wings, each operation was a kernel
+of its own, in a module of its own. What these are called with stands here.
 """
 
 import importlib
@@ -17,35 +17,46 @@ from asv_benches.agreement import assert_close
 from fastnp.backend import BACKENDS, kernels_of
 
 WINGS = importlib.util.find_spec("fastnp.kernels.compiled") is not None
-WEIGHTS = WINGS and hasattr(importlib.import_module("fastnp.kernels.table"), "EACH")
+WEIGHTS, PLANS = (
+    WINGS and hasattr(importlib.import_module("fastnp.kernels.table"), name) for name in ("EACH", "PLAN_COLUMNS")
+)
 _KERNELS = "fastnp.kernels.compiled" if WINGS else "fastnp.kernels"
 padded = importlib.import_module("fastnp.kernels").padded
 jit, simd = (importlib.import_module(f"{_KERNELS}.{name}") for name in ("_jit", "simd"))
 
 
-def _declared(room):
-    """The operations or losses of a room that the classes of the working tree declare, whatever the commit has."""
+def _declared(attribute, pattern):
+    """What the classes of the working tree declare that fits a pattern: names and variants, not those of the commit."""
     found = []
     for path in sorted((Path(__file__).parents[1] / "fastnp").rglob("*.py")):
-        for kind in re.findall(r"_kernel_kind = Kind\((.*?)\)\n", path.read_text(encoding="utf-8"), re.DOTALL):
-            found += re.findall(rf'"{room}\.(\w+)"', kind)  # its name, and those of variants
+        for declared in re.findall(rf"{attribute} = \w+\((.*?)\)\n", path.read_text(encoding="utf-8"), re.DOTALL):
+            names = re.findall(r'^\s*"([\w.]+)"', declared)
+            names += re.findall(r'"([\w.]+)"', "".join(re.findall(r"variants=\((.*?)\)", declared, re.DOTALL)))
+            found += [match[1] for match in map(re.compile(pattern).fullmatch, names) if match]
     return found
 
 
+def _kinds(room):
+    return _declared("_kernel_kind", rf"{room}\.(\w+)")
+
+
 ON_SIZES = (
-    "linear_forward", "linear_input", "linear_parameters", "linear_momentum",
-    *(f"{name}_{role}" for name in _declared("activations") for role in ("forward", "input")),
+    "linear_forward", "linear_input", "linear_parameters",
+    *(f"{name}_{role}" for name in _kinds("activations") for role in ("forward", "input")),
     "dropout_forward", "dropout_input",
-    *(f"layer_norm_{role}" for role in ("forward", "input", "parameters", "momentum")),
-    *_declared("losses"), *(f"cross_entropy_{of}" for of in _declared("cross_entropy")), "momentum_update",
+    *(f"layer_norm_{role}" for role in ("forward", "input", "parameters")),
+    *_kinds("losses"), *(f"cross_entropy_{of}" for of in _kinds("cross_entropy")),
+    *(name for rule in _declared("_kernel_rule", r"(\w+)")
+      for name in (f"linear_{rule}", f"layer_norm_{rule}", f"{rule}_update")),
+    "squares",
 )  # fmt: skip
 ON_NETWORKS = ("forward", "backward", "train")
 
 
 def agreed_call(name, case, dtype, backend):
     """A function without arguments that calls a part or kernel, on aligned arrays, once the twins have agreed on it."""
-    if not WEIGHTS:
-        old = _with_a_scale if WINGS else _of_old
+    if not PLANS:
+        old = _before_plans if WINGS else _of_old
         return old(name, case, np.dtype(dtype), kernels_of(backend))
     from cases import build
 
@@ -62,8 +73,8 @@ def agreed_call(name, case, dtype, backend):
     return build(name, case, dtype, offset=0).prepared(kernels_of(backend))
 
 
-def _with_a_scale(name, case, dtype, kernels):
-    """The same on a commit that has wings, and losses without weights."""
+def _before_plans(name, case, dtype, kernels):
+    """The same on a commit that has wings, and one rule of an optimizer, whose numbers are given."""
     if name in ON_NETWORKS:
         raise NotImplementedError("the tables of this commit are others")
     from fastnp.kernels.alone import Alone
@@ -71,7 +82,10 @@ def _with_a_scale(name, case, dtype, kernels):
     rng, (batch, n_in, n_out) = np.random.default_rng(0), case
     if name == "mse":
         dpred, pred, target = rng.standard_normal((3, batch, n_out)).astype(dtype)
-        return partial(kernels.loss, kernels.parts["losses.mse.sum", dtype.char], dpred, pred, target, 0.375)
+        part = kernels.parts["losses.mse.sum", dtype.char]
+        if WEIGHTS:
+            return partial(kernels.loss, part, dpred[np.newaxis], pred, target, np.zeros(0, dtype), 1)
+        return partial(kernels.loss, part, dpred, pred, target, 0.375)
     if name == "momentum_update":
         p, v, g = rng.standard_normal((3, batch * padded(n_out, dtype.itemsize))).astype(dtype)
         numbers = np.array([0.01, 0.9, 0, 0], dtype)

@@ -44,7 +44,9 @@ from .losses.cross_entropy import CrossEntropy
 from .losses.elementwise import MAE, MSE, Huber, Quantile
 from .losses.loss import Loss
 from .losses.poisson_nll import PoissonNLL
+from .optimizers.adam import Adam, AdamW
 from .optimizers.optimizer import Optimizer
+from .optimizers.rmsprop import RMSprop
 from .optimizers.sgd import SGD
 from .tensor import Tensor
 from .training.fit import fit
@@ -63,6 +65,8 @@ __all__ = [
     "MAE",
     "MSE",
     "SGD",
+    "Adam",
+    "AdamW",
     "ArrayDataset",
     "BCEWithLogits",
     "BatchSampler",
@@ -87,6 +91,7 @@ __all__ = [
     "Optimizer",
     "PoissonNLL",
     "Quantile",
+    "RMSprop",
     "ReLU",
     "Sequential",
     "SiLU",

@@ -7,6 +7,7 @@ import numpy as np
 
 from .arena import Arena, Layout, Place, layout_of
 from .arrays import check_dtype, real_array
+from .checks import check_flag
 from .overrides import Checks, Watched, put
 
 
@@ -38,7 +39,8 @@ class Tensor(Watched):
     Both start as zeros. `data` and `grad` are live views of the model's storage: writing into them changes
     the model, assigning to them copies in. They go stale when the tensor's layer joins or extends a
     `Sequential`, and a view of `grad` also when gradients are cleared: read the attribute anew, and copy
-    what you want to keep.
+    what you want to keep. `decays` says whether an optimizer with `decay_bias=False` applies its weight decay: True but
+    for biases, and for the weights of a `LayerNorm`; it may be assigned.
 
     Raises TypeError for another dtype, ValueError for a negative size or, on assignment, another shape.
     """
@@ -46,7 +48,9 @@ class Tensor(Watched):
     _checks: ClassVar[Checks] = {
         "shape": _read_only("make a new Tensor(shape)"),
         "dtype": _read_only("convert(dtype) changes it, or give dtype= to the layer"),
+        "decays": check_flag,
     }
+    _counted = frozenset({"decays"})
 
     dtype: np.dtype
     shape: tuple[int, ...]
@@ -54,6 +58,7 @@ class Tensor(Watched):
     _placed: Place | None  # where its numbers are: nowhere yet, until somebody asks or `gather` brings it to others
     _first_data: np.ndarray | None = None  # its numbers until then, where they are not zeros
     _holders: tuple[Any, ...] = ()  # weak references to the optimizers that were given it
+    decays = True
 
     def __init__(self, shape: Any, dtype: Any = np.float32):
         self._shape_up(_checked_shape(shape), check_dtype(dtype))
@@ -67,6 +72,10 @@ class Tensor(Watched):
     def _begin(self, value: Any) -> None:
         """Begin with a copy of this value."""
         put(self, _first_data=np.array(self._checked(value, "data"), self.dtype))
+
+    def _without_decay(self) -> None:
+        """Begin as one that does not decay; nobody has asked yet."""
+        put(self, decays=False)
 
     @property
     def _place(self) -> Place:

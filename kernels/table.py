@@ -1,5 +1,6 @@
 """What a program is: a table of rows, one for each operation, over flat arrays."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -26,6 +27,8 @@ ROW = np.dtype(
         ("memory", "i8"),  # offset of what the operation remembers from one call for the next, in work
         ("weights", "i8"),  # offset of the weights, in params
         ("bias", "i8"),  # offset of the bias, in params
+        ("weight_numbers", "i8"),  # offset of the rule's numbers for the weights …
+        ("bias_numbers", "i8"),  # … and of those for the bias
         ("rectified", "i8"),  # whether the positive part of y is stored
         ("masked", "i8"),  # whether x is such a part: dx is 0 where x is not positive
         ("seed", "i8"),  # of the random numbers that the operation draws
@@ -38,12 +41,25 @@ COLUMNS = ROW.itemsize // 8  # of the table as the 8-byte integers that kernels 
 
 # One call of `train`, as integers: its columns.
 LOSS = 0  # the loss, by number
-LOSS_NUMBERS = 1  # where its numbers begin, behind those of the rule
-BATCH_SIZE = 2
-ROWS = 3  # of an epoch
-STRIDE = 4  # from the first row of an epoch to that of the next
-REDUCTION = 5
-JOB_COLUMNS = 6
+BATCH_SIZE = 1
+ROWS = 2  # of an epoch
+STRIDE = 3  # from the first row of an epoch to that of the next
+REDUCTION = 4
+UPDATES = 5  # that were made before
+RATE_STEP = 6  # from the learning rate of an update to that of the next: 1, or 0 where all have one
+JOB_COLUMNS = 7
+
+# How an optimizer changes the parameters in one arena, as integers: a *plan*. Its columns:
+BEGIN = 0  # what makes the numbers of an update, by number …
+FLAT = 1  # … what changes parameters by gradients that were kept …
+SQUARES = 2  # … and what sums up the squares of gradients
+FAR = 3  # from what is kept of one kind to that of the next
+SETS = 4  # of numbers: a second one for parameters that do not decay
+COUNTS = 5  # whether numbers depend on how many updates were made, and not only on the learning rate
+RANGES = 6  # how many there are: (start, size, offset of their numbers), each behind the one before …
+TENSORS = 7  # … and how many tensors: (start, size), behind the ranges
+PLAN_COLUMNS = 8
+RULE_NUMBERS = 16  # of one set, at most
 
 # What becomes of the losses of a batch:
 SUM = 0
@@ -69,8 +85,8 @@ class Parts(dict[tuple[str, str], int]):
     """The number to call each part by, and to write in a table, by its name and the character of its dtype, 'f' or 'd'.
 
     A name is a module, what is in it, and a role: of an operation 'forward', 'input' or 'parameters', the last followed
-    by a rule of `updates`, as in 'linear.linear.parameters.momentum'; 'sum' of a loss; 'flat' of a rule. A part is made
-    when it is first asked for.
+    by a rule of `updates`, as in 'linear.linear.parameters.momentum'; 'sum' of a loss; 'begin' and 'flat' of a rule;
+    'squares' of gradients. A part is made when it is first asked for.
     """
 
     def __init__(self, make: Callable[[str, str], int]):
@@ -80,6 +96,12 @@ class Parts(dict[tuple[str, str], int]):
     def __missing__(self, key: tuple[str, str]) -> int:
         number = self[key] = self._make(*key)
         return number
+
+
+def clipping(squares: float, clip_norm: float) -> float:
+    """What gradients are multiplied by, the sum of whose squares this is, so that their norm is at most `clip_norm`."""
+    norm = math.sqrt(squares)
+    return 1.0 if norm <= clip_norm else clip_norm / norm
 
 
 def as_integers(table: np.ndarray) -> np.ndarray:

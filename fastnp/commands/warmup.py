@@ -11,6 +11,7 @@ import fastnp
 
 from .. import MSE, SGD, ArrayDataset, Constant, DataLoader, Layer, Linear, ReLU, Sequential, fit
 from ..backend import import_kernels, kernels, use_backend
+from ..optimizers.singly import SQUARES_PART
 from ..program.op import Kind, Rule
 from .refusal import refused
 
@@ -21,12 +22,14 @@ def part_names() -> list[str]:
     """The names of all parts of programs, as public classes declare them in `_kernel_kind` and `_kernel_rule`.
 
     Of a layer: forward, input and, where it has weights, what is done with the gradients of these, which are kept
-    or taken by a rule at once. Of a loss: its sum. Of an optimizer's rule: what it does with gradients that were kept.
+    or taken by a rule at once. Of a loss: its sum. Of an optimizer's rule, and each variant: what makes its numbers,
+    and what it does with gradients that were kept. And the squares of these.
     """
     public = [value for value in map(vars(fastnp).get, fastnp.__all__) if isinstance(value, type)]
     kinds = [(cls, vars(cls)["_kernel_kind"]) for cls in public if isinstance(vars(cls).get("_kernel_kind"), Kind)]
-    rules = [vars(cls)["_kernel_rule"].name for cls in public if isinstance(vars(cls).get("_kernel_rule"), Rule)]
-    names = [f"updates.{rule}.flat" for rule in rules]
+    declared = [vars(cls)["_kernel_rule"] for cls in public if isinstance(vars(cls).get("_kernel_rule"), Rule)]
+    rules = dict.fromkeys(name for rule in declared for name in (rule.name, *rule.variants))
+    names = [SQUARES_PART, *(f"updates.{rule}.{role}" for rule in rules for role in ("begin", "flat"))]
     for cls, kind in kinds:
         roles = ["forward", "input"] if issubclass(cls, Layer) else ["sum"]
         if kind.weights:

@@ -64,6 +64,7 @@ class Linear(Weighted):
                     f"Linear: {argument} must be an Initializer or a callable of a shape, got {shown(attr)}"
                 )
         weights, bias = Tensor((n_in, n_out), dtype), Tensor((1, n_out), dtype)
+        bias._without_decay()
         self._weights, self._bias = weights, bias
         weights._begin(weight_attr(weights.shape))
         bias._begin(bias_attr(bias.shape))

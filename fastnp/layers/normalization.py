@@ -44,6 +44,8 @@ class LayerNorm(Weighted, RowWise):
         self.epsilon = epsilon
         self._weights, self._bias = Tensor((1, n), dtype), Tensor((1, n), dtype)
         self._weights._begin(np.ones((1, n)))
+        for tensor in self._tensors():
+            tensor._without_decay()
 
     @State
     def input(self) -> np.ndarray:

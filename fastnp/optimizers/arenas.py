@@ -1,20 +1,41 @@
 """Optimizers whose rule kernels know: what they keep of the parameters is laid out as these are."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
 
 from .. import overrides
-from ..arrays import aligned_zeros, real_array
+from ..arrays import real_array
 from ..backend import kernels
-from ..checks import shown
-from ..overrides import is_own, put, seen
-from ..program.op import Rule
+from ..checks import check_flag, check_positive, shown
+from ..kernels.table import clipping
+from ..overrides import Checks, is_own, put, seen
+from ..program.op import Rule, own_of
 from ..tensor import Tensor
-from .kept import Kept, Range, Where, side_by_side
+from .kept import Held, Kept, Names, Where
 from .optimizer import Optimizer, check_parameters
+from .pace import rates_ahead
+from .singly import SQUARES_PART, step_by_tensor
+
+_NOT_LINKED = None, None  # what the next plans are made for: a backend; and the settings, as an array
+_set = object.__setattr__
+
+
+def _check_norm(owner: str, name: str, value: Any) -> float | None:
+    return None if value is None else check_positive(owner, name, value)
+
+
+SMALLEST = 2.0**-126  # the smallest normal number of float32
+
+
+def check_epsilon(owner: str, name: str, value: Any) -> float:
+    """`value` as a float. Raises ValueError where it is 0 in float32, for then 0 would be divided by 0."""
+    number = check_positive(owner, name, value)
+    if number < SMALLEST:
+        raise ValueError(f"{owner}: {name} must be at least {SMALLEST:.3g}, got {value!r}")
+    return number
 
 
 class KeptArrays:
@@ -33,72 +54,86 @@ class KeptArrays:
 class ArenaOptimizer(Optimizer):
     """An optimizer whose class declares, in `_kernel_rule`, a rule of the kernels and what it keeps.
 
-    The class has a `KeptArrays` for each name of what is kept, and `_kernel_numbers`.
+    The class has a `KeptArrays` for each name of what is kept, and `_kernel_settings`.
     """
 
+    _checks: ClassVar[Checks] = {"decay_bias": check_flag, "clip_norm": _check_norm}
     _kernel_rule: ClassVar[Rule]
-    _flat: ClassVar[str]  # the part that applies the rule to gradients that were kept
+    _decays_apart = False  # not by the gradients, but before the step
+    decay_bias = True
+    clip_norm: float | None = None
 
     # Of this process: where things are, and when that was seen.
-    _ranges: Sequence[Range] = ()
+    _held_arenas: Sequence[Held] = ()
     _places_kept: Mapping[int, Where] = MappingProxyType({})  # by the id of a tensor
     _laid_out: Sequence[Tensor] = ()
     _by_kernel = False
     _as_of = -1
-    _linked: tuple[Any, tuple[float, ...]] = None, ()  # what the ranges are ready for: a backend, and numbers
+    _linked: tuple[Any, Any] = _NOT_LINKED
 
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        cls._flat = f"updates.{cls._kernel_rule.name}.flat"
-
-    def __init__(self, parameters: Iterable[Tensor], *settings: Any):
-        super().__init__(parameters, *settings)
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        learning_rate: float | Callable[[int], float],
+        weight_decay: float,
+        decay_type: str,
+        decay_bias: bool,
+        clip_norm: float | None,
+    ):
+        super().__init__(parameters, learning_rate, weight_decay, decay_type)
+        self.decay_bias, self.clip_norm = decay_bias, clip_norm
         self._lay_out(list(self.parameters))
 
-    def _kernel_numbers(self, decayed: bool = False) -> tuple[float, ...]:
-        """The numbers of the rule for the next step; where the gradients are `decayed` already, without the decay."""
+    def _rule_name(self) -> str:
+        """The name of the rule, or of the variant of it that the settings ask for."""
+        return self._kernel_rule.name
+
+    def _kernel_settings(self, weight_decay: float) -> tuple[float, ...]:
+        """The settings as the rule takes them, with this weight decay."""
         raise NotImplementedError
 
     # --- where things are ---
 
     def _lay_out(self, parameters: list[Tensor]) -> None:
-        """Find the ranges of these parameters anew, taking what is kept along."""
+        """Find out anew what lies in which arena, taking what is kept along."""
         kept: dict[int, Kept] = {}
+        groups: dict[int, list[Tensor]] = {}
         for tensor in parameters:
             arena = tensor._place.arena
+            groups.setdefault(id(arena), []).append(tensor)
             if id(arena) not in kept:
                 kept[id(arena)] = Kept(arena, len(self._kernel_rule.kept))
             if id(tensor) in self._places_kept:
                 for new, old in zip(kept[id(arena)].of(tensor), self._kept_of(tensor), strict=True):
                     new[...] = old
-        ranges = [Range(tensors, kept[id(tensors[0]._place.arena)]) for tensors in side_by_side(parameters)]
+        held = [Held(tensors, kept[arena_id]) for arena_id, tensors in groups.items()]
         places = {id(t): Where(t, kept[id(t._place.arena)], t._layout, t._place.offset) for t in parameters}
         put(self, _laid_out=[])  # Ctrl-C between any two lines: then all of it is laid out once more
-        put(self, _places_kept=places, _ranges=ranges, _linked=(None, ()))
+        put(self, _places_kept=places, _held_arenas=held, _linked=_NOT_LINKED)
         put(self, _laid_out=parameters)
 
     def _kept_of(self, tensor: Tensor) -> list[np.ndarray]:
         where = self._places_kept[id(tensor)]
         return where.kept.at(where.layout, where.offset)
 
-    def ranges(self) -> Sequence[Range]:
+    def _kernel_held(self) -> Sequence[Held]:
         """Where the parameters are now, with what is kept of them."""
         if self._as_of != overrides.changes:
             self._follow()
-        return self._ranges
+        return self._held_arenas
 
     def _follow(self) -> None:
         """Lay out anew where parameters have come, gone or moved, or where it is no longer known whose methods run."""
         as_of = overrides.changes
-        if self.parameters != self._laid_out or any(r.has_changed() for r in self._ranges):
+        if self.parameters != self._laid_out or any(held.has_changed() for held in self._held_arenas):
             self._lay_out(check_parameters(type(self).__name__, "parameters", self.parameters))
-        by_kernel = is_own(self, Optimizer, "get_decay") and all(r.plain for r in self._ranges)
+        by_kernel = is_own(self, Optimizer, "get_decay") and all(held.plain for held in self._held_arenas)
         put(self, _by_kernel=by_kernel, _as_of=seen(self.parameters, as_of))
 
     # --- what is kept ---
 
     def _arrays(self, name: str) -> list[np.ndarray]:
-        self.ranges()
+        self._kernel_held()
         kind = self._kernel_rule.kept.index(name)
         return [self._kept_of(tensor)[kind] for tensor in self.parameters]
 
@@ -123,55 +158,74 @@ class ArenaOptimizer(Optimizer):
 
     # --- stepping ---
 
-    def _link(self, backend: Any, numbers: tuple[float, ...]) -> None:
-        """Give each range the part that updates it, and the numbers of the next step as that takes them."""
-        for r in self._ranges:
-            r.part, r.numbers = backend.parts[self._flat, r.char], np.array(numbers, r.char)
-        put(self, _linked=(backend, numbers))
+    def _kernel_plan(self, held: Held, backend: Any, *roles: str) -> np.ndarray:
+        """How a backend updates what is held in one arena: with what makes the numbers, and parts of these roles."""
+        names = {role: f"updates.{self._rule_name()}.{role}" for role in ("begin", *roles) if role != "squares"}
+        if self.clip_norm is not None and "squares" in roles:
+            names["squares"] = SQUARES_PART
+        return held.plan(backend, Names(**names), self._kernel_rule.counts, not self.decay_bias)
 
-    def _numbers_as(self, dtype: np.dtype) -> np.ndarray:
-        """The numbers of the next step as a kernel takes them."""
-        return np.array(self._kernel_numbers(), dtype)
+    def _kernel_sets(self) -> np.ndarray:
+        """The settings of the rule, once for what decays and once for what does not, as kernels take them."""
+        return np.array([self._kernel_settings(weight_decay) for weight_decay in (self.weight_decay, 0.0)])
+
+    def _kernel_rates(self, count: int) -> tuple[np.ndarray, Exception | None]:
+        """The learning rates of the next updates, or of those before one that has none, and the error of that.
+
+        Where there is no schedule, one number stands for all.
+        """
+        if self._schedule is None:
+            return np.array([self._rate]), None
+        return rates_ahead(type(self).__name__, self._schedule, self.updates, count)
+
+    def _link(self, backend: Any) -> tuple[Any, Any]:
+        """Find out what the next steps need of a backend."""
+        for held in self._held_arenas:
+            held.next_plan = self._kernel_plan(held, backend, "flat", "squares")
+        linked = backend, self._kernel_sets()
+        if own_of(self, "_kernel_rule", Rule) is not None:  # else settings may be what a method gives
+            put(self, _linked=linked)
+        return linked
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        put(self, _linked=_NOT_LINKED)
 
     def step(self) -> None:
-        ranges, backend, numbers = self.ranges(), kernels(), self._kernel_numbers()
-        if not self._by_kernel:
-            self._step_by_tensor()
-            return
-        linked = self._linked
-        if linked[0] is not backend or linked[1] != numbers:
-            self._link(backend, numbers)
-        for r in ranges:
-            r.arena.write_cleared()
-            backend.update(r.part, r.data, r.kept, r.far, r.grad, r.numbers)
+        all_held, backend, rate, done, linked = (
+            self._kernel_held(),
+            kernels(),
+            self.learning_rate,
+            self.updates,
+            self._linked,
+        )
+        if self._by_kernel:
+            if linked[0] is not backend:
+                linked = self._link(backend)
+            factor = 1.0 if self.clip_norm is None else self._clipping(backend)
+            for held in all_held:
+                held.arena.write_cleared()
+                backend.update(held.next_plan, held.data, held.kept, held.grad, linked[1], rate, done, factor)
+        else:
+            step_by_tensor(self, backend, rate)
+        _set(self, "updates", done + 1)
 
-    def _step_by_tensor(self) -> None:
-        """The update where `get_decay` or a tensor is of the user's own: both are asked for what they give."""
-        own_decay = is_own(self, Optimizer, "get_decay")
-        for tensor in self.parameters:
-            layout, dtype = tensor._layout, tensor.dtype
-            p, g = aligned_zeros(layout.size, dtype), aligned_zeros(layout.size, dtype)
-            kept = aligned_zeros(layout.size * len(self._kernel_rule.kept), dtype)
-            data, gradient = layout.view(p), layout.view(g)
-            arrays = [layout.view(kept, kind * layout.size) for kind in range(len(self._kernel_rule.kept))]
-            data[...], gradient[...] = tensor.data, tensor.grad
-            for array, value in zip(arrays, self._kept_of(tensor), strict=True):
-                array[...] = value
-            if not own_decay:
-                gradient += self.get_decay(tensor.data)
-            numbers = np.array(self._kernel_numbers(decayed=not own_decay), dtype)
-            part = kernels().parts[self._flat, dtype.char]
-            kernels().update(part, p, kept, layout.size, g, numbers)
-            for array, value in zip(self._kept_of(tensor), arrays, strict=True):
-                array[...] = value
-            tensor.data = data
+    step.counts_updates = True  # type: ignore[attr-defined]
+
+    def _clipping(self, backend: Any) -> float:
+        """What all gradients are multiplied by."""
+        squares = 0.0
+        for held in self._held_arenas:
+            held.arena.write_cleared()
+            squares += backend.squares(held.next_plan, held.grad)
+        return clipping(squares, self.clip_norm)  # type: ignore[arg-type]  # which is a number here
 
     def clear_grad(self) -> None:
-        for r in self.ranges():
-            if r.whole_arena and r.plain:
-                r.arena.clear_gradients()
+        for held in self._kernel_held():
+            if held.is_all and held.plain:
+                held.arena.clear_gradients()
             else:
-                for tensor in r.tensors:
+                for tensor in held.tensors:
                     tensor.clear_grad()
 
     # --- pickles ---
@@ -187,4 +241,4 @@ class ArenaOptimizer(Optimizer):
             self._set_arrays(name, arrays)
 
 
-_OF_THIS_PROCESS = ("_ranges", "_places_kept", "_laid_out", "_by_kernel", "_as_of", "_linked")
+_OF_THIS_PROCESS = ("_held_arenas", "_places_kept", "_laid_out", "_by_kernel", "_as_of", "_linked")

@@ -1,11 +1,24 @@
 """What is kept of parameters, laid out as these are in their arenas."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..arena import Arena, Layout
 from ..arrays import aligned_zeros
+from ..kernels.table import (
+    BEGIN,
+    COUNTS,
+    FAR,
+    FLAT,
+    PLAN_COLUMNS,
+    RANGES,
+    RULE_NUMBERS,
+    SETS,
+    SQUARES,
+    TENSORS,
+)
 from ..overrides import is_plain
 from ..tensor import Tensor
 
@@ -35,41 +48,76 @@ class Where(NamedTuple):
     offset: int
 
 
-class Range:
-    """Tensors that lie side by side in one arena: one kernel call updates all."""
+class Names(NamedTuple):
+    """The parts that a plan calls; those that it does not call are empty."""
+
+    begin: str
+    flat: str = ""
+    squares: str = ""
+
+
+class Held:
+    """Tensors of one optimizer in one arena: one kernel call updates all."""
 
     def __init__(self, tensors: list[Tensor], kept: Kept):
         self.arena, self.tensors = tensors[0]._place.arena, tensors
         self.arena.followed = True
-        start = tensors[0]._place.offset
-        stop = tensors[-1]._place.offset + tensors[-1]._layout.size
-        self.data, self.grad = self.arena.data[start:stop], self.arena.grad[start:stop]
-        self.kept = kept.flat[start : max(kept.flat.size - kept.size, 0) + stop]
-        self.all_kept = kept.flat  # of the whole arena
-        self.far = kept.size  # from the numbers of one kind to those of the next
+        self.data, self.grad, self.kept = self.arena.data, self.arena.grad, kept.flat
         self.char = self.arena.dtype.char
-        self.part, self.numbers = 0, np.zeros(0)
-        self.whole_arena = stop - start == self.arena.data.size
+        self.is_all = sum(tensor._layout.size for tensor in tensors) == self.arena.data.size
         # Whether data and gradients may be changed without asking the tensors.
         self.plain = all(is_plain(tensor, Tensor) for tensor in tensors)
         self._replaced = [tensor._replaced for tensor in tensors]
+        self._decays = [tensor.decays for tensor in tensors]
+        self._places = [(tensor._place.offset, tensor._layout.size) for tensor in tensors]
+        self._far = kept.size
+        self._plans: dict[Any, np.ndarray] = {}
+        self.next_plan = np.zeros(0, np.int64)  # that of the next step
 
     def has_changed(self) -> bool:
-        """Whether the tensors have moved, or have other methods now."""
-        return self.arena.dead or self._replaced != [tensor._replaced for tensor in self.tensors]
+        """Whether the tensors have moved, have other methods, or decay otherwise now."""
+        return (
+            self.arena.dead
+            or self._replaced != [tensor._replaced for tensor in self.tensors]
+            or self._decays != [tensor.decays for tensor in self.tensors]
+        )
+
+    def plan(self, backend: Any, names: Names, counts: bool, apart: bool) -> np.ndarray:
+        """How a backend updates these.
+
+        The rule may count updates; the tensors that do not decay may stand `apart`, with numbers of their own.
+        """
+        key = backend.update, names, counts, apart
+        if key not in self._plans:
+            numbers = [0 if decays or not apart else RULE_NUMBERS for decays in self._decays]
+            ranges = [(*place, of) for place, of in zip(self._places, numbers, strict=True)]
+            self._plans[key] = planned(backend, names, self.char, self._far, counts, side_by_side(ranges), self._places)
+        return self._plans[key]
 
 
-def side_by_side(parameters: list[Tensor]) -> list[list[Tensor]]:
-    """Parameters, in the order of their storage, in as few groups without a gap as possible."""
-    groups: list[list[Tensor]] = []
-    for tensor in sorted(parameters, key=lambda tensor: (id(tensor._place.arena), tensor._place.offset)):
-        last = groups[-1][-1] if groups else None
-        if (
-            last is not None
-            and last._place.arena is tensor._place.arena
-            and last._place.offset + last._layout.size == tensor._place.offset
-        ):
-            groups[-1].append(tensor)
+def planned(
+    backend: Any,
+    names: Names,
+    char: str,
+    far: int,
+    counts: bool,
+    ranges: Sequence[tuple[int, int, int]],
+    tensors: Sequence[tuple[int, int]],
+) -> np.ndarray:
+    """A plan, as kernels take it (see `fastnp.kernels.table`)."""
+    plan = np.zeros(PLAN_COLUMNS, np.int64)
+    plan[[BEGIN, FLAT, SQUARES]] = [backend.parts[name, char] if name else 0 for name in names]
+    plan[FAR], plan[SETS], plan[COUNTS] = far, 1 + any(of for _, _, of in ranges), counts
+    plan[RANGES], plan[TENSORS] = len(ranges), len(tensors)
+    return np.concatenate([plan, np.ravel(ranges), np.ravel(tensors)]).astype(np.int64)
+
+
+def side_by_side(ranges: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """Ranges (start, size, what), in their order in storage, joined where nothing lies between."""
+    joined: list[tuple[int, int, int]] = []
+    for start, size, what in sorted(ranges):
+        if joined and joined[-1][2] == what and joined[-1][0] + joined[-1][1] == start:
+            joined[-1] = joined[-1][0], joined[-1][1] + size, what
         else:
-            groups.append([tensor])
-    return groups
+            joined.append((start, size, what))
+    return joined

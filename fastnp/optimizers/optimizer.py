@@ -1,14 +1,15 @@
 """Optimizers: how gradients change parameters."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ..checks import check_rate, one_of, shown
+from ..checks import check_integer, check_rate, one_of, shown
 from ..overrides import Checks, TrackedList, Watched, put
 from ..tensor import Tensor
 from .newcomers import holds_since_now
+from .pace import counted, rate_at
 
 
 def check_parameters(owner: str, name: str, value: Any) -> list[Tensor]:
@@ -24,6 +25,10 @@ def check_parameters(owner: str, name: str, value: Any) -> list[Tensor]:
     return TrackedList(tensors)
 
 
+def _check_updates(owner: str, name: str, value: Any) -> int:
+    return check_integer(owner, name, value, 0)
+
+
 class Optimizer(Watched):
     """Base class. An optimizer of your own defines `step`, for example
 
@@ -32,26 +37,39 @@ class Optimizer(Watched):
 
     Args:
         parameters: the `Tensor`s to train, as from `model.parameters()`; each only once.
-        learning_rate: the step size, not negative.
+        learning_rate: the step size, not negative; or a *schedule*, a function from the number of updates done to the
+            step size of the next. It may be asked ahead, and again, and must give the same each time. Those in
+            `fastnp.schedules` give many rates at once.
         weight_decay, decay_type: the decay term that `get_decay` gives, 'l2' or 'l1'.
 
-    All four are attributes that may be changed at any time. `parameters` is a list of the optimizer's own, a
+    All four are attributes that may be changed at any time. `learning_rate` is always a float, the rate of the next
+    update; setting it to a float ends the `schedule`, which is None where there is none. `updates` is the number of
+    updates done; a `step` of your own counts by itself. `parameters` is a list of the optimizer's own, a
     copy of what it is given, which may be extended: what is kept of a parameter, such as its velocity, stays.
-    Raises TypeError or ValueError that names the argument, also on assignment.
+    Raises TypeError or ValueError that names the argument, also on assignment; for a schedule that gives no rate, when
+    that is read, which is before the update.
     """
 
     _checks: ClassVar[Checks] = {
         "parameters": check_parameters,
-        "learning_rate": check_rate,
+        "updates": _check_updates,
         "weight_decay": check_rate,
         "decay_type": one_of("l1", "l2"),
     }
     _held_since = 0
+    _schedule: Callable[[int], Any] | None = None
+    _rate = 0.001
+    updates = 0
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if not hasattr(cls.step, "counts_updates"):
+            cls.step = counted(cls.step)  # type: ignore[method-assign]
 
     def __init__(
         self,
         parameters: Iterable[Tensor],
-        learning_rate: float = 0.001,
+        learning_rate: float | Callable[[int], float] = 0.001,
         weight_decay: float = 0.0,
         decay_type: str = "l2",
     ):
@@ -59,6 +77,27 @@ class Optimizer(Watched):
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.decay_type = decay_type
+
+    @property
+    def learning_rate(self) -> float:
+        schedule = self._schedule
+        return self._rate if schedule is None else rate_at(type(self).__name__, schedule, self.updates)
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        if callable(value):
+            put(self, _schedule=value)
+        else:
+            put(self, _rate=check_rate(type(self).__name__, "learning_rate", value), _schedule=None)
+
+    @property
+    def schedule(self) -> Callable[[int], Any] | None:
+        return self._schedule
+
+    @schedule.setter
+    def schedule(self, value: Any) -> None:
+        owner = type(self).__name__
+        raise AttributeError(f"{owner}.schedule cannot be assigned; assign a schedule, or a number, to learning_rate")
 
     def _list_assigned(self) -> None:
         put(self, _held_since=holds_since_now(self, self.parameters))
@@ -82,6 +121,8 @@ class Optimizer(Watched):
         """Change the parameters once, by their gradients."""
         raise NotImplementedError(f"{type(self).__name__} must define step(self)")
 
+    step.counts_updates = True  # type: ignore[attr-defined]
+
     def clear_grad(self) -> None:
         """Set all gradients to zero."""
         for tensor in self.parameters:
@@ -93,8 +134,9 @@ class Optimizer(Watched):
 
     def __repr__(self) -> str:
         tensors = [tensor for tensor in getattr(self, "parameters", ()) if isinstance(tensor, Tensor)]
+        rate = f"learning_rate={self._rate:g}" if self._schedule is None else f"schedule={shown(self._schedule)}"
         values = {name: getattr(self, name, None) for name in self._rules}
-        settings = [f"{name}={value:g}" for name, value in values.items() if isinstance(value, float)]
+        settings = [rate] + [f"{name}={value:g}" for name, value in values.items() if isinstance(value, float)]
         size = f"{sum(tensor.data.size for tensor in tensors)} parameters in {len(tensors)} tensors"
         return f"{type(self).__name__}({', '.join([size, *settings])})"
 

@@ -1,9 +1,9 @@
 """Stochastic gradient descent."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import ClassVar
 
-from ..checks import check_rate
+from ..checks import check_flag, check_rate
 from ..overrides import Checks
 from ..program.op import Rule
 from ..tensor import Tensor
@@ -15,19 +15,26 @@ class SGD(ArenaOptimizer):
 
         g = grad + decay,   v = momentum·v + g,   p = p − learning_rate·v
 
-    decay is weight_decay·p ('l2') or weight_decay·sign(p) ('l1'), for weights and biases.
-    Source: B. T. Polyak, "Some methods of speeding up the convergence of iteration methods" (1964).
+    or, where it is `nesterov`, p = p − learning_rate·(g + momentum·v), with the new v. decay is weight_decay·p ('l2')
+    or weight_decay·sign(p) ('l1'), for weights and biases.
+    Sources: B. T. Polyak, "Some methods of speeding up the convergence of iteration methods" (1964); I. Sutskever et
+    al., "On the importance of initialization and momentum in deep learning" (2013).
 
     Args:
         momentum: not negative, first as in the tutorial; 0 gives plain gradient descent.
         parameters, learning_rate, weight_decay, decay_type: as for `Optimizer`.
+        nesterov: take the step that momentum will take next, too.
+        decay_bias: whether tensors whose `decays` is False decay as well: biases, and both of a `LayerNorm`.
+        clip_norm: where the norm of all gradients together, before decay, is larger than this, they are multiplied by
+            clip_norm / norm; None for never.
 
     `velocity` is a list with the array v of each parameter; a list of arrays may be assigned to it. Velocities
     below the smallest normal number become 0. Raises TypeError or ValueError that names the argument.
     """
 
-    _checks: ClassVar[Checks] = {"momentum": check_rate}
-    _kernel_rule = Rule("momentum", kept=("velocity",))
+    _checks: ClassVar[Checks] = {"momentum": check_rate, "nesterov": check_flag}
+    _kernel_rule = Rule("momentum", kept=("velocity",), variants=("nesterov",))
+    nesterov = False
 
     velocity = KeptArrays()
 
@@ -35,17 +42,23 @@ class SGD(ArenaOptimizer):
         self,
         momentum: float = 0.9,
         parameters: Iterable[Tensor] | None = None,
-        learning_rate: float = 0.001,
+        learning_rate: float | Callable[[int], float] = 0.001,
         weight_decay: float = 0.0,
         decay_type: str = "l2",
+        *,
+        nesterov: bool = False,
+        decay_bias: bool = True,
+        clip_norm: float | None = None,
     ):
         if isinstance(momentum, (list, tuple, Tensor)):
             raise TypeError("SGD: the first argument is momentum; give the parameters as parameters=…")
         if parameters is None:
             raise TypeError("SGD: parameters is missing; give parameters=model.parameters()")
-        self.momentum = momentum
-        super().__init__(parameters, learning_rate, weight_decay, decay_type)
+        self.momentum, self.nesterov = momentum, nesterov
+        super().__init__(parameters, learning_rate, weight_decay, decay_type, decay_bias, clip_norm)
 
-    def _kernel_numbers(self, decayed: bool = False) -> tuple[float, ...]:
-        weight_decay = 0.0 if decayed else self.weight_decay
-        return self.learning_rate, self.momentum, weight_decay, self.decay_type == "l1"
+    def _rule_name(self) -> str:
+        return "nesterov" if self.nesterov else "momentum"
+
+    def _kernel_settings(self, weight_decay: float) -> tuple[float, ...]:
+        return self.momentum, weight_decay, self.decay_type == "l1"

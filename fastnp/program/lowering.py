@@ -9,7 +9,7 @@ from ..arena import Arena
 from ..arrays import aligned_zeros
 from ..kernels import SCRATCH_ROW_BYTES, padded
 from ..kernels.table import ROW, Row, as_integers, rows
-from .op import Op
+from .op import NumbersAt, Op
 
 
 def lower(ops: Sequence[Op], capacity: int, dtype: np.dtype) -> tuple[list[Row], int]:
@@ -35,10 +35,10 @@ def lower(ops: Sequence[Op], capacity: int, dtype: np.dtype) -> tuple[list[Row],
         memory, end = end, end + padded(kind.memory * max(capacity, 1), dtype.itemsize)
         weights, bias = (tensor._place.offset for tensor in op.tensors) if op.tensors else (0, 0)
         rectified = kind.rectifies and behind is not None and behind.rectifier
-        masked = kind.rectifies and before is not None and before.rectifier
+        flags = rectified, kind.rectifies and before is not None and before.rectifier
         sizes = op.n_in, op.n_out, ld_in, ld_out
         seed = op.noise.seed if op.noise else 0
-        table.append(Row(0, 0, 0, *sizes, x, y, dx, dy, 0, memory, weights, bias, rectified, masked, seed, op.setting))
+        table.append(Row(0, 0, 0, *sizes, x, y, dx, dy, 0, memory, weights, bias, 0, 0, *flags, seed, op.setting))
         x, dx = y, dy
     return table, end
 
@@ -99,7 +99,7 @@ class Workspace:
             table = self._tables[key] = self._made("apart", self._link_apart, kernels)[row : row + 1]
         return table
 
-    def training(self, kernels: Any, rule: str, trained: tuple[bool, ...]) -> np.ndarray:
+    def training(self, kernels: Any, rule: str, trained: tuple[NumbersAt | None, ...]) -> np.ndarray:
         """The table of a step of training, which changes the parameters of the rows that are `trained`."""
         key = kernels.train, rule, trained
         table = self._tables.get(key)
@@ -117,19 +117,27 @@ class Workspace:
                 table["forward"][i] = kernels.parts[f"{op.part}.forward", self._dtype.char]
 
     def _link_backward(
-        self, table: np.ndarray, kernels: Any, rule: str = "gradients", trained: Sequence[bool] | None = None
+        self,
+        table: np.ndarray,
+        kernels: Any,
+        rule: str = "gradients",
+        trained: Sequence[NumbersAt | None] | None = None,
     ) -> None:
-        first = -1 if trained is None else trained.index(True)  # up to there nobody asks for the gradient of the input
+        first = -1  # up to there nobody asks for the gradient of the input
+        if trained is not None:
+            first = next(i for i, of in enumerate(trained) if of is not None)
         for i, op in enumerate(self._ops):
             if i > first and not (i + 1 < len(table) and table["masked"][i + 1]):
                 table["input"][i] = kernels.parts[f"{op.part}.input", self._dtype.char]
-            if op.kind.weights if trained is None else trained[i]:
+            of = NumbersAt(0, 0) if trained is None else trained[i]
+            if op.kind.weights and of is not None:
                 table["parameters"][i] = kernels.parts[f"{op.part}.parameters.{rule}", self._dtype.char]
+                table["weight_numbers"][i], table["bias_numbers"][i] = of
 
     def _link_apart(self, table: np.ndarray, kernels: Any) -> None:
         table["masked"] = 0
         self._link_backward(table, kernels)
 
-    def _link_training(self, table: np.ndarray, kernels: Any, rule: str, trained: Sequence[bool]) -> None:
+    def _link_training(self, table: np.ndarray, kernels: Any, rule: str, trained: Sequence[NumbersAt | None]) -> None:
         self._link_forward(table, kernels)
         self._link_backward(table, kernels, rule, trained)

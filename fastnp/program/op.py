@@ -1,11 +1,11 @@
 """What a program is told: of its layers, and of a training."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from ..kernels.table import COUNT_BASE
+from ..kernels.table import COUNT_BASE, RULE_NUMBERS
 from ..overrides import definer, is_plain
 from ..prediction import anybody_predicts
 from ..tensor import Tensor
@@ -34,10 +34,16 @@ class Kind(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """What a class of optimizers is to the kernels: a rule of `updates`, and the names of what it keeps."""
+    """What a class of optimizers is to the kernels: a rule of `updates`, and the names of what it keeps.
+
+    `variants` are other rules that stand in for it where the settings of an object say so. It may be one that `counts`
+    updates: whose numbers are others in each, also where the learning rate stays the same.
+    """
 
     name: str
     kept: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ()
+    counts: bool = False
 
 
 def own_of(value: Any, attribute: str, expected: type) -> Any:
@@ -141,12 +147,47 @@ class Op(NamedTuple):
     words: str = ""  # the layer as a message names it, where it says how wide its input must be
 
 
+class NumbersAt(NamedTuple):
+    """Where in the numbers of a rule those of weights and bias begin, for a row whose parameters change."""
+
+    weight_numbers: int
+    bias_numbers: int
+
+
+def trained_rows(ops: Sequence[Op], parameters: Iterable[Tensor], apart: bool) -> tuple[NumbersAt | None, ...] | None:
+    """Which operations an optimizer of these tensors trains, each whole; None where it holds anything else.
+
+    Tensors that do not decay may stand `apart`, with numbers of their own.
+    """
+    held = {id(tensor) for tensor in parameters}
+    trained: list[NumbersAt | None] = []
+    for op in ops:
+        numbers = [0 if tensor.decays or not apart else RULE_NUMBERS for tensor in op.tensors]
+        trained.append(NumbersAt(*numbers) if numbers and all(id(tensor) in held for tensor in op.tensors) else None)
+    count = sum(len(op.tensors) for op, of in zip(ops, trained, strict=True) if of is not None)
+    return tuple(trained) if 0 < count == len(held) else None
+
+
 class Job(NamedTuple):
     """What a training run is told of its batches."""
 
     loss: int  # the number of its part
-    loss_numbers: int  # how many numbers of the optimizer stand before those of the loss
     batch_size: int
     rows: int  # of an epoch
     stride: int  # from the first row of an epoch to that of the next
     reduction: int
+    updates: int  # made before
+    rate_step: int  # from the learning rate of an update to that of the next
+
+
+class Update(NamedTuple):
+    """What a training run is told of its optimizer; see the kernel `train`."""
+
+    rule: str  # of the rows that are trained: what is done with their gradients
+    trained: tuple[NumbersAt | None, ...]
+    plan: np.ndarray
+    kept: np.ndarray
+    gradients: np.ndarray
+    settings: np.ndarray
+    rates: np.ndarray
+    clip_norm: float

@@ -11,7 +11,7 @@ from ..backend import kernels
 from ..kernels.table import SUM, rows
 from ..tensor import Tensor
 from .lowering import Workspace
-from .op import Job, Op, forget_states, move_states
+from .op import Job, NumbersAt, Op, Update, forget_states, move_states, trained_rows
 
 _trained: set[tuple[str, str]] = set()  # backends and dtypes for which the kernel of a training run is compiled
 
@@ -196,12 +196,9 @@ class Program:
 
     # --- training by a kernel alone ---
 
-    def trained_by(self, parameters: Iterable[Tensor]) -> tuple[bool, ...] | None:
-        """Which rows an optimizer of these tensors trains, each whole; None where it holds anything else."""
-        held = {id(tensor) for tensor in parameters}
-        trained = [bool(op.tensors) and all(id(tensor) in held for tensor in op.tensors) for op in self._ops]
-        count = sum(len(op.tensors) for op, whole in zip(self._ops, trained, strict=True) if whole)
-        return tuple(trained) if 0 < count == len(held) else None
+    def trained_by(self, parameters: Iterable[Tensor], apart: bool) -> tuple[NumbersAt | None, ...] | None:
+        """As `trained_rows`, of the rows of this program."""
+        return trained_rows(self._ops, parameters, apart)
 
     def has_gradients(self) -> bool:
         """Whether a gradient of one of the parameters is not zero."""
@@ -209,35 +206,25 @@ class Program:
             return self.arena.has_gradients()
         return any(tensor.grad.any() for tensor in self.tensors)
 
-    def compile_training(self, rule: str, trained: tuple[bool, ...], loss: int) -> None:
+    def compile_training(self, update: Update, loss: int) -> None:
         """Train for no epoch: what the kernel runs is compiled, where it has not been, and nothing else is touched."""
         backend = kernels()
         space = self._workspace or Workspace(self._ops, self.arena, 0, self.dtype)
-        table = space.training(backend, rule, trained)
+        table = space.training(backend, update.rule, update.trained)
         if (backend.name, self.dtype.char) not in _trained:
-            numbers, none = np.zeros(0, self.dtype), np.zeros((0, 1), self.dtype)
-            job = np.array(Job(loss, 0, 1, 0, 0, SUM), np.int64)
-            backend.train(np.zeros(0), job, table, numbers, numbers, numbers, numbers, none, none)
+            numbers, none, job = np.zeros(0, self.dtype), np.zeros((0, 1), self.dtype), Job(loss, 1, 0, 0, SUM, 0, 0)
+            _train(backend, np.zeros(0), job, table, numbers, numbers, numbers, none, none, update=update)
             _trained.add((backend.name, self.dtype.char))
 
     def train(
-        self,
-        losses: np.ndarray,
-        job: Job,
-        rule: str,
-        trained: tuple[bool, ...],
-        kept: np.ndarray,
-        numbers: np.ndarray,
-        x: np.ndarray,
-        y: np.ndarray,
+        self, losses: np.ndarray, job: Job, update: Update, loss_numbers: np.ndarray, x: np.ndarray, y: np.ndarray
     ) -> int:
-        """Run the kernel `train` on staged rows; returns how many batches were trained on."""
+        """Run the kernel `train` on staged rows; returns how many updates were made."""
         self._forget_state()
         space, backend = self._reserve(min(job.batch_size, job.rows)), kernels()
-        table = space.training(backend, rule, trained)
-        arguments = table, space.work, self.arena.data, kept, numbers, x, y
+        table = space.training(backend, update.rule, update.trained)
         space.hand_over()
-        done = int(backend.train(losses, np.array(job, np.int64), *arguments))
+        done = _train(backend, losses, job, table, space.work, self.arena.data, loss_numbers, x, y, update=update)
         space.take_back()
         return done
 
@@ -248,3 +235,10 @@ class Program:
         self._x[...] = x
         self._claim_state()
         return self._y.copy()
+
+
+def _train(backend: Any, losses: np.ndarray, job: Job, *arrays: np.ndarray, update: Update) -> int:
+    """Call the kernel `train`; the arrays are its table, workspace and parameters, and behind the update the data."""
+    table, work, params, *data = arrays
+    _, _, plan, *of_update = update
+    return int(backend.train(losses, np.array(job, np.int64), plan, table, work, params, *of_update, *data))

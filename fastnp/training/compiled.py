@@ -11,12 +11,12 @@ from ..backend import kernels
 from ..data.dataset import ArrayDataset
 from ..data.loader import DataLoader
 from ..data.sampler import BatchSampler
-from ..errors import DivergedError
 from ..kernels import padded
 from ..layers.sequential import Sequential
 from ..losses.built_in import REDUCTIONS
+from ..optimizers.kept import Held
 from ..overrides import is_plain
-from ..program.op import Job, Rule, kind_of, own_of
+from ..program.op import Job, NumbersAt, Rule, Update, kind_of, own_of
 from ..program.program import Program
 from .finite import diverged
 from .history import History
@@ -34,8 +34,8 @@ class Trained(NamedTuple):
     """What a kernel trains alone."""
 
     program: Program
-    rows: tuple[bool, ...]  # of the program, whose parameters change
-    kept: np.ndarray  # what the optimizer keeps of them
+    rows: tuple[NumbersAt | None, ...]  # of the program: whose parameters change, and by which numbers of the rule
+    held: Held  # these parameters, and what the optimizer keeps of them
 
 
 def trainable(model: Any, loss_fn: Any, optimizer: Any, loader: Any) -> Trained | None:
@@ -58,10 +58,12 @@ def trainable(model: Any, loss_fn: Any, optimizer: Any, loader: Any) -> Trained 
     X, Y = loader.dataset.X, loader.dataset.Y
     if program is None or X.shape[1:] != (program.n_in,) or loss_fn._columns(program.n_out, Y.shape) is None:
         return None
-    ranges, rows = optimizer.ranges(), program.trained_by(optimizer.parameters)
-    if rows is None or program.has_gradients() or not all(r.plain and r.arena is program.arena for r in ranges):
+    held = optimizer._kernel_held()
+    apart = not optimizer.decay_bias and optimizer.clip_norm is None  # else the rows only keep gradients
+    rows = program.trained_by(optimizer.parameters, apart)
+    if rows is None or program.has_gradients() or not all(of.plain and of.arena is program.arena for of in held):
         return None
-    return Trained(program, rows, ranges[0].all_kept)
+    return Trained(program, rows, held[0])
 
 
 class CompiledRun:
@@ -93,26 +95,41 @@ class CompiledRun:
         self._x = aligned_zeros(capacity * ld, dtype).reshape(capacity, ld)
         self._y = aligned_zeros(capacity * ld_y, dtype).reshape(capacity, ld_y)
         self._seconds_per_row = 6 * program.multiplications() / SLOWEST + SECONDS_PER_BATCH / batch
+        self._gradients = np.zeros(0, dtype)  # where they are clipped
+        self._no_rate: Exception | None = None
+        self._seconds_asking = 0.0
         self._made_for = self._what(trained, loader)
         # Which takes seconds the first time: Ctrl-C is not held back yet.
-        program.compile_training(optimizer._kernel_rule.name, trained.rows, self._loss())
+        program.compile_training(self._update(np.zeros(0)), self._loss())
 
     def _loss(self) -> int:
         part = self._loss_fn._part(self._Y.shape)
         number: int = kernels().parts[f"{part}.sum", self.program.dtype.char]
         return number
 
-    @staticmethod
-    def _what(trained: Trained, loader: DataLoader) -> tuple[Any, ...]:
-        sampler, dataset = loader.sampler, loader.dataset
-        objects = trained.program, trained.kept, sampler, dataset.X, dataset.Y, dataset.weight
-        return (*map(id, objects), trained.rows, sampler.batch_size, sampler.drop_last, len(sampler.indices))
+    def _update(self, rates: np.ndarray) -> Update:
+        """What a kernel is told of the optimizer, for updates of these learning rates."""
+        optimizer, (_, rows, held) = self._optimizer, self._trained
+        rule, clip_norm, none = optimizer._rule_name(), optimizer.clip_norm, np.zeros(0, self.program.dtype)
+        if clip_norm is None:
+            plan = optimizer._kernel_plan(held, kernels())
+            return Update(rule, rows, plan, held.kept, none, optimizer._kernel_sets(), rates, 0.0)
+        if not self._gradients.size:
+            self._gradients = aligned_zeros(held.data.size, self.program.dtype)
+        plan = optimizer._kernel_plan(held, kernels(), "flat", "squares")
+        return Update("gradients", rows, plan, held.kept, self._gradients, optimizer._kernel_sets(), rates, clip_norm)
+
+    def _what(self, trained: Trained, loader: DataLoader) -> tuple[Any, ...]:
+        sampler, dataset, optimizer = loader.sampler, loader.dataset, self._optimizer
+        objects = trained.program, trained.held, sampler, dataset.X, dataset.Y, dataset.weight
+        rule = optimizer._rule_name(), optimizer.decay_bias, optimizer.clip_norm is None
+        return (*map(id, objects), *trained, *rule, sampler.batch_size, sampler.drop_last, len(sampler.indices))
 
     def is_for(self, trained: Trained, loader: DataLoader) -> bool:
         """Whether nothing has changed since this run was made."""
         return self._what(trained, loader) == self._made_for
 
-    def epochs(self, epoch: int, most: int, history: History) -> tuple[int, DivergedError | None]:
+    def epochs(self, epoch: int, most: int, history: History) -> tuple[int, Exception | None]:
         """Train for one epoch or more, at most `most`, the first counted as `epoch`.
 
         The losses of those completed are added to the history, before Ctrl-C is let through. Returns how
@@ -132,15 +149,16 @@ class CompiledRun:
         rows = min(len(self._x), self._rows_per_call())
         return max(rows - rows % self._batch_size, min(self._batch_size, self._rows))
 
-    def _short_epochs(self, epoch: int, count: int, history: History) -> tuple[int, DivergedError | None]:
+    def _short_epochs(self, epoch: int, count: int, history: History) -> tuple[int, Exception | None]:
         """`count` epochs in one call. Without reshuffling all take the same rows."""
         sampler, losses = self._sampler, np.zeros(count)
         stride = self._rows if sampler.reshuffle else 0
+        rates = self._rates(count * self._batches)
         with self._held:
             before = sampler.state() if sampler.reshuffle and count > 1 else None
             for e in range(count if sampler.reshuffle else 1):
                 self._stage(sampler.next_order()[: self._rows], e * self._rows)
-            done = self._train(losses, self._rows, stride)
+            done = self._train(losses, self._rows, stride, rates)
             self._settle()
             finished, batch = divmod(done, self._batches)
             history.loss.extend((losses[:finished] / self._batches).tolist())
@@ -150,9 +168,9 @@ class CompiledRun:
                 sampler.restore(before)
                 for _ in range(finished + 1):
                     sampler.next_order()
-        return finished, self._diverged(epoch + finished, batch, losses[finished])
+        return finished, self._broken_off(epoch + finished, batch, losses[finished])
 
-    def _long_epoch(self, epoch: int, history: History) -> tuple[int, DivergedError | None]:
+    def _long_epoch(self, epoch: int, history: History) -> tuple[int, Exception | None]:
         """One epoch, piece by piece."""
         order = self._sampler.next_order()
         losses = np.zeros(1)
@@ -160,11 +178,13 @@ class CompiledRun:
         try:
             while start < self._rows:
                 rows = min(self._piece(), self._rows - start)
+                batches = -(-rows // self._batch_size)
+                rates = self._rates(batches)
                 with self._held:
                     self._stage(order[start : start + rows], 0)
-                    done = self._train(losses, rows, 0)
-                    if done < -(-rows // self._batch_size):
-                        return 0, self._diverged(epoch, start // self._batch_size + done, losses[0])
+                    done = self._train(losses, rows, 0, rates)
+                    if done < batches:
+                        return 0, self._broken_off(epoch, start // self._batch_size + done, losses[0])
                     start += rows
                     if start >= self._rows:
                         history.loss.append(float(losses[0] / self._batches))
@@ -173,7 +193,18 @@ class CompiledRun:
                 self._settle()
         return 1, None
 
-    def _diverged(self, epoch: int, batch: int, loss: float) -> DivergedError:
+    def _rates(self, count: int) -> np.ndarray:
+        """The learning rates of the next updates; Ctrl-C is not held back, for a schedule of the user's may be slow."""
+        start = time.perf_counter()
+        rates, self._no_rate = self._optimizer._kernel_rates(count)
+        self._seconds_asking = time.perf_counter() - start
+        return rates
+
+    def _broken_off(self, epoch: int, batch: int, loss: float) -> Exception:
+        """Why a call ended in the middle of an epoch."""
+        if np.isfinite(loss):
+            assert self._no_rate is not None
+            return self._no_rate
         assert self._last_batch is not None  # it is the one
         x, y, *_ = self._last_batch
         return diverged(epoch, batch, float(loss), x, y, list(self._optimizer.parameters))
@@ -189,18 +220,18 @@ class CompiledRun:
         if self._weight is not None:
             self._y[start:stop, -1] = take_rows(self._weight, order)
 
-    def _train(self, losses: np.ndarray, rows: int, stride: int) -> int:
-        """One kernel call over the staged rows."""
-        optimizer, program, trained = self._optimizer, self.program, self._trained
-        batch_size, loss_fn = min(self._batch_size, rows), self._loss_fn
-        numbers = optimizer._numbers_as(program.dtype)
-        job = Job(self._loss(), len(numbers), batch_size, rows, stride, REDUCTIONS[loss_fn.reduction])
-        numbers = np.concatenate([numbers, loss_fn._numbers_as(program.dtype, program.n_out)])
+    def _train(self, losses: np.ndarray, rows: int, stride: int, rates: np.ndarray) -> int:
+        """One kernel call over the staged rows; returns how many updates were made."""
+        optimizer, program, loss_fn = self._optimizer, self.program, self._loss_fn
+        batch_size, reduction = min(self._batch_size, rows), REDUCTIONS[loss_fn.reduction]
+        rate_step = int(optimizer.schedule is not None)
+        job = Job(self._loss(), batch_size, rows, stride, reduction, optimizer.updates, rate_step)
+        update, loss_numbers = self._update(rates), loss_fn._numbers_as(program.dtype, program.n_out)
         start = time.perf_counter()
-        done = program.train(
-            losses, job, optimizer._kernel_rule.name, trained.rows, trained.kept, numbers, self._x, self._y
-        )
-        self._seconds_per_row = max((time.perf_counter() - start) / (rows * len(losses)), 1e-12)
+        done = program.train(losses, job, update, loss_numbers, self._x, self._y)
+        optimizer.updates += done
+        seconds = self._seconds_asking + time.perf_counter() - start
+        self._seconds_per_row = max(seconds / (rows * len(losses)), 1e-12)
         batches = -(-rows // batch_size)
         epoch, batch = divmod(min(done, batches * len(losses) - 1), batches)
         first = epoch * stride + batch * batch_size

@@ -123,13 +123,13 @@ def input_gradient(op, x, work, params, batch):
 
 
 @inner
-def _parameter_panels(rule, ahead, tile, j, w, b, tw, tb, far, numbers, dy, ldy, x, ldx, batch, n_in, n_out):
+def _parameter_panels(rule, ahead, tile, j, w, b, tw, tb, far, nw, nb, dy, ldy, x, ldx, batch, n_in, n_out):
     row = one_row(tile)
     while j < n_out and ldy - j >= width(tile):
         total = row
         for i in range(batch):
             total = add(total, load(row, at(dy, i * ldy + j), 0))
-        rule(keep_columns(total, n_out - j), at(b, j), at(tb, j), far, 0, numbers)
+        rule(keep_columns(total, n_out - j), at(b, j), at(tb, j), far, 0, nb)
         k = 0
         while k < n_in:
             four = n_in - k >= 4  # else the same row four times
@@ -137,7 +137,7 @@ def _parameter_panels(rule, ahead, tile, j, w, b, tw, tb, far, numbers, dy, ldy,
             if batch > 8:  # else the product is over before they arrive
                 ahead(tile, at(w, kj), at(tw, kj), far, ldy * four)
             acc = keep_columns(product(tile, batch, at(x, k), four, ldx, at(dy, j), ldy), n_out - j)
-            rule(acc, at(w, kj), at(tw, kj), far, ldy * four, numbers)
+            rule(acc, at(w, kj), at(tw, kj), far, ldy * four, nw)
             k += 4 if four else 1
         j += width(tile)
     return j
@@ -149,10 +149,11 @@ def parameters(rule, ahead):
     def part(op, x, work, params, target, far, numbers, batch):
         dy, w, b = at(work, op.dy), at(params, op.weights), at(params, op.bias)
         tw, tb = at(target, op.weights), at(target, op.bias)
+        nw, nb = at(numbers, op.weight_numbers), at(numbers, op.bias_numbers)
         ldx, ldy, n_in, n_out = op.ld_in, op.ld_out, op.n_in, op.n_out
         wide, narrow = zeros(dy, 4, WIDE), zeros(dy, 4, 1)
-        j = _parameter_panels(rule, ahead, wide, 0, w, b, tw, tb, far, numbers, dy, ldy, x, ldx, batch, n_in, n_out)
-        _parameter_panels(rule, ahead, narrow, j, w, b, tw, tb, far, numbers, dy, ldy, x, ldx, batch, n_in, n_out)
+        j = _parameter_panels(rule, ahead, wide, 0, w, b, tw, tb, far, nw, nb, dy, ldy, x, ldx, batch, n_in, n_out)
+        _parameter_panels(rule, ahead, narrow, j, w, b, tw, tb, far, nw, nb, dy, ldy, x, ldx, batch, n_in, n_out)
 
     return part
 

@@ -19,9 +19,13 @@ def _address(name, char):
     found = getattr(importlib.import_module(f".{room}", __package__), of)
     if role == "sum":
         return part(found, types.float64(p, p, i, p, i, p, i, i, i), name)
+    if role == "squares":
+        return part(found, types.float64(p, i), name)
+    if role == "begin":
+        return part(found.begin, types.void(p, types.CPointer(types.float64), types.float64, i), name)
     updates = importlib.import_module(".updates", __package__)
     if role == "flat":
-        return part(updates.flat(found.update), types.void(p, p, i, p, i, p), name)
+        return part(updates.flat(found.update), types.void(p, p, i, p, i, number, p), name)
     if role == "parameters":
         done = getattr(updates, *rule)
         return part(found.parameters(done.update, done.ahead), types.void(ROW_TYPE, p, p, p, p, i, p, i), name)

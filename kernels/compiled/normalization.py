@@ -115,8 +115,8 @@ def parameters(rule, ahead):
                 gradient = load(vector, at(dy, k), 0)
                 normalized = _normalized(load(vector, at(x, k), 0), at(work, op.memory + REMEMBERED * i))
                 dw, db = fma(gradient, normalized, dw), add(db, gradient)
-            for total, offset in (dw, op.weights + j), (db, op.bias + j):
-                rule(keep_columns(total, n - j), at(params, offset), at(target, offset), far, 0, numbers)
+            for total, at_, of in (dw, op.weights + j, op.weight_numbers), (db, op.bias + j, op.bias_numbers):
+                rule(keep_columns(total, n - j), at(params, at_), at(target, at_), far, 0, at(numbers, of))
 
     return part
 

@@ -85,6 +85,13 @@ def _fma(builder, a, b, c):
     return builder.call(function, [a, b, c])
 
 
+def _of_llvm(builder, name, x):
+    """One of LLVM's functions of a vector."""
+    function_type = ir.FunctionType(x.type, [x.type])
+    name = f"llvm.{name}.v{x.type.count}f{64 if x.type.element == ir.DoubleType() else 32}"
+    return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), [x])
+
+
 def _address(builder, pointer, offset, vector_type):
     return builder.bitcast(builder.gep(pointer, [offset]), vector_type.as_pointer())
 
@@ -166,6 +173,16 @@ def number_like(typingctx, p, value):
         return builder.fptrunc(args[1], ir.FloatType()) if p.dtype == types.float32 else args[1]
 
     return p.dtype(p, types.float64), codegen
+
+
+@intrinsic(prefer_literal=True)
+def room(typingctx, p, count):
+    """The address of room for so many numbers, a constant, of the type of those at `p`, while the caller runs."""
+
+    def codegen(context, builder, signature, args):
+        return cgutils.alloca_once(builder, context.get_value_type(p.dtype), size=count.literal_value)
+
+    return p(p, count), codegen
 
 
 @intrinsic
@@ -402,15 +419,15 @@ def negative(typingctx, a):
 
 
 @intrinsic
+def root(typingctx, a):
+    """√a, rounded correctly"""
+    return _elementwise(a, lambda builder, x: _of_llvm(builder, "sqrt", x))
+
+
+@intrinsic
 def absolute(typingctx, a):
     """|a|"""
-
-    def operation(builder, x):
-        name = f"llvm.fabs.v{a.lanes}f{a.dtype.bitwidth}"
-        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(x.type, [x.type]), name)
-        return builder.call(function, [x])
-
-    return _elementwise(a, operation)
+    return _elementwise(a, lambda builder, x: _of_llvm(builder, "fabs", x))
 
 
 @intrinsic

@@ -28,8 +28,8 @@ def parameters(rule):
     def part(op):
         n, dy = op.n_out, op.dy[:, : op.n_out]
         dw, db = np.dot(op.x[:, : op.n_in].T, dy), np.sum(dy, axis=0, keepdims=True)
-        rule(dw, op.weights[:, :n], op.weights_kept[..., :n], op.numbers)
-        rule(db, op.bias[:, :n], op.bias_kept[..., :n], op.numbers)
+        rule(dw, op.weights[:, :n], op.weights_kept[..., :n], op.weight_numbers)
+        rule(db, op.bias[:, :n], op.bias_kept[..., :n], op.bias_numbers)
 
     return part
 

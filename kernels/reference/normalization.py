@@ -48,8 +48,8 @@ def parameters(rule):
     def part(op):
         n, dy = op.n_out, op.dy[:, : op.n_out]
         dw, db = (np.sum(terms, axis=0, keepdims=True) for terms in (dy * _normalized(op), dy))
-        rule(dw, op.weight_row[:, :n], op.weight_row_kept[..., :n], op.numbers)
-        rule(db, op.bias[:, :n], op.bias_kept[..., :n], op.numbers)
+        rule(dw, op.weight_row[:, :n], op.weight_row_kept[..., :n], op.weight_numbers)
+        rule(db, op.bias[:, :n], op.bias_kept[..., :n], op.bias_numbers)
 
     return part
 

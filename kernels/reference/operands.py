@@ -31,7 +31,7 @@ class Operands:
     """
 
     def __init__(self, row, inputs, work, params, batch, target=None, numbers=None):
-        self.row, self.batch, self.numbers = row, batch, numbers
+        self.row, self.batch, self._numbers = row, batch, numbers
         self._inputs, self._work, self._params, self._target = inputs, work, params, target
         self.n_in, self.n_out, self.setting = row.n_in, row.n_out, row.setting
         self.rectified, self.masked, self.seed = row.rectified, row.masked, row.seed
@@ -68,6 +68,14 @@ class Operands:
     @property
     def bias(self):
         return rows(self._params, self.row.bias, 1, self.row.ld_out)
+
+    @property
+    def weight_numbers(self):
+        return self._numbers[self.row.weight_numbers :]
+
+    @property
+    def bias_numbers(self):
+        return self._numbers[self.row.bias_numbers :]
 
     @property
     def weights_kept(self):

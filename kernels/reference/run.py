@@ -4,7 +4,21 @@ import math
 
 import numpy as np
 
-from ..table import BATCH_SIZE, LOSS, LOSS_NUMBERS, REDUCTION, ROWS, STRIDE, rows
+from ..table import (
+    BATCH_SIZE,
+    BEGIN,
+    FAR,
+    FLAT,
+    PLAN_COLUMNS,
+    RANGES,
+    ROWS,
+    RULE_NUMBERS,
+    SETS,
+    SQUARES,
+    TENSORS,
+    clipping,
+    rows,
+)
 from . import walk
 from .link import function_of
 from .operands import rows_of, silent
@@ -28,32 +42,79 @@ def loss(part, results, pred, target, numbers, reduction):
 
 
 @silent
-def update(part, p, kept, far, g, numbers):
-    if not p.size:
-        return
-    kinds = [kept[start : start + p.size] for start in range(0, kept.size, far)] if far else [kept]
-    function_of(part)(g, p, kinds, numbers)
+def squares(plan, g):
+    return _squares(plan, g)
 
 
 @silent
-def train(losses, job, table, work, params, kept, numbers, x, y):
-    last = rows_of(table)[-1]
-    size, count, stride, reduction = (int(job[column]) for column in (BATCH_SIZE, ROWS, STRIDE, REDUCTION))
-    numbers, loss_numbers = np.split(numbers, [int(job[LOSS_NUMBERS])])
+def update(plan, p, kept, g, settings, rate, done, factor):
+    _update(plan, p, kept, g, factor, _begun(plan, settings, rate, done, p.dtype))
+
+
+@silent
+def train(losses, job, plan, table, work, params, kept, gradients, settings, rates, clip_norm, loss_numbers, x, y):
     done = 0
     for epoch in range(len(losses)):
-        for start in range(epoch * stride, epoch * stride + count, size):
-            batch = min(size, epoch * stride + count - start)
-            inputs = x[start:].reshape(-1)
-            walk.forward(inputs, work, params, table, batch)
-            pred, dpred = (rows(work, at, batch, last.ld_out)[:, : last.n_out] for at in (last.y, last.dy))
-            loss = function_of(int(job[LOSS]))(
-                dpred[np.newaxis], pred, y[start : start + batch], loss_numbers, reduction
-            )
-            if not math.isfinite(loss):
-                losses[epoch] = loss
-                return done
-            losses[epoch] += loss
+        before = done
+        done = _epoch(losses, epoch, done, job, plan, table, work, params, kept, gradients, settings, rates, clip_norm,
+                      loss_numbers, x, y)  # fmt: skip
+        if done - before < -(-int(job[ROWS]) // int(job[BATCH_SIZE])):
+            break
+    return done
+
+
+# --- what these share ---
+
+
+def _begun(plan, settings, rate, done, dtype):
+    """The numbers of an update: one set, or two."""
+    numbers = np.zeros(2 * RULE_NUMBERS, dtype)
+    for i in range(int(plan[SETS])):
+        function_of(int(plan[BEGIN]))(numbers[i * RULE_NUMBERS :], settings[i], float(rate), int(done))
+    return numbers
+
+
+def _squares(plan, g):
+    """Those of each tensor by itself, then one tensor after the other."""
+    result, first = 0.0, PLAN_COLUMNS + 3 * int(plan[RANGES])
+    for start, size in plan[first : first + 2 * int(plan[TENSORS])].reshape(-1, 2).tolist():
+        result += function_of(int(plan[SQUARES]))(g[start : start + size])
+    return result
+
+
+def _update(plan, p, kept, g, factor, numbers):
+    """Apply a rule to all ranges, by gradients that were kept."""
+    far, factor = int(plan[FAR]), p.dtype.type(factor)
+    for start, size, of in plan[PLAN_COLUMNS : PLAN_COLUMNS + 3 * int(plan[RANGES])].reshape(-1, 3).tolist():
+        if not size:
+            continue
+        kinds = [kept[at : at + size] for at in range(start, kept.size, far)]
+        here = slice(start, start + size)
+        function_of(int(plan[FLAT]))(g[here], p[here], kinds, numbers[of:], factor)
+
+
+def _epoch(losses, epoch, done, job, plan, table, work, params, kept, gradients, settings, rates, clip_norm,
+           loss_numbers, x, y):  # fmt: skip
+    """One epoch, `done` updates after the call began; returns how many there are then."""
+    last = rows_of(table)[-1]
+    part, size, count, stride, reduction, before, rate_step = job.tolist()
+    for start in range(epoch * stride, epoch * stride + count, size):
+        batch = min(size, epoch * stride + count - start)
+        inputs = x[start:].reshape(-1)
+        walk.forward(inputs, work, params, table, batch)
+        pred, dpred = (rows(work, at, batch, last.ld_out)[:, : last.n_out] for at in (last.y, last.dy))
+        loss = function_of(part)(dpred[np.newaxis], pred, y[start : start + batch], loss_numbers, reduction)
+        if not math.isfinite(loss):
+            losses[epoch] = loss
+            break
+        losses[epoch] += loss
+        if done * rate_step == len(rates):
+            break
+        numbers = _begun(plan, settings, rates[done * rate_step], before + done, params.dtype)
+        if clip_norm == 0:
             walk.backward(inputs, work, params, kept, numbers, table, batch)
-            done += 1
+        else:
+            walk.backward(inputs, work, params, gradients, np.zeros(1, params.dtype), table, batch)
+            _update(plan, params, kept, gradients, clipping(_squares(plan, gradients), clip_norm), numbers)
+        done += 1
     return done

@@ -125,7 +125,9 @@ def test_after_warmup_no_class_compiles_anything(warmed):
 def test_the_parts_are_those_of_the_kernels():
     modules = operation_modules("compiled")
     rules = named(modules.pop("updates"))
-    expected = {f"updates.{rule}.flat" for rule in rules - {"gradients"}}  # which are kept by a program alone
+    expected = {f"updates.{rule}.{role}" for rule in rules - {"gradients"} for role in ("begin", "flat")}
+    expected.add("norm.gradients.squares")
+    del modules["norm"]
     for room, module in modules.items():
         for name in named(module):
             operation = getattr(module, name)
@@ -148,11 +150,12 @@ def test_every_public_class_that_kernels_know_has_its_parts():
 def test_a_new_public_class_is_compiled_too(monkeypatch):
     before = set(part_names())
     with_weights = [name.removesuffix(".momentum") for name in before if name.endswith(".parameters.momentum")]
+    rules = [name.split(".")[1] for name in before if name.endswith(".begin")] + ["rule", "variant"]
     layer = type("New", (fastnp.Layer,), {"_kernel_kind": Kind("new.layer", weights=True)})
     for name, cls in {
         "New": layer,
         "NewLoss": type("NewLoss", (), {"_kernel_kind": Kind("new.loss", variants=("new.other",))}),
-        "Rules": type("Rules", (), {"_kernel_rule": Rule("rule")}),
+        "Rules": type("Rules", (), {"_kernel_rule": Rule("rule", variants=("variant",))}),
         "Own": type("Own", (layer,), {}),  # which declares nothing itself
     }.items():
         monkeypatch.setattr(fastnp, name, cls, raising=False)
@@ -160,13 +163,11 @@ def test_a_new_public_class_is_compiled_too(monkeypatch):
     assert set(part_names()) - before == {
         "new.layer.forward",
         "new.layer.input",
-        "new.layer.parameters.gradients",
-        "new.layer.parameters.momentum",
-        "new.layer.parameters.rule",
-        *(f"{name}.rule" for name in with_weights),
+        *(f"new.layer.parameters.{rule}" for rule in ("gradients", *rules)),
+        *(f"{name}.{rule}" for name in with_weights for rule in ("rule", "variant")),
         "new.loss.sum",
         "new.other.sum",
-        "updates.rule.flat",
+        *(f"updates.{rule}.{role}" for rule in ("rule", "variant") for role in ("begin", "flat")),
     }
 
 

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from calls import NAN
 from cases import build
+from exact_rules import check_rule
 from references import check_pads
+from rule_cases import RULES, begun
 from twins import NUMBA, SHAPES, backends, dtypes, run_both, shapes
 
 from fastnp.trust.exact import sum_bound, wide
@@ -75,17 +77,19 @@ def test_gradients_of_weights_and_bias(case, dtype, far, add_to):
 
 @dtypes
 @shapes
-@pytest.mark.parametrize("numbers", [(0.01, 0.9, 0.0, 0.0), (0.1, 0.5, 0.01, 0.0), (0.1, 0.5, 0.01, 1.0)])
-def test_an_update_is_that_by_the_gradients(case, dtype, numbers):
-    n = case.n_out
-    before = build("layer_norm_momentum", case, dtype, numbers=numbers)
-    kept = build("layer_norm_parameters", case, dtype)
-    kept.run(NUMBA)
-    call = build("layer_norm_momentum", case, dtype, numbers=numbers)
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(("weight_decay", "l1"), [(0.0, False), (0.01, False), (0.01, True)])
+def test_an_update_is_that_by_the_gradients(case, dtype, rule, weight_decay, l1):
+    n, numbers = case.n_out, begun(rule, dtype, weight_decay=weight_decay, l1=l1)
+    before = build(f"layer_norm_{rule}", case, dtype, numbers=numbers)
+    gradients = build("layer_norm_parameters", case, dtype)
+    gradients.run(NUMBA)
+    call = build(f"layer_norm_{rule}", case, dtype, numbers=numbers)
     call.run(NUMBA)
     for name in "w", "b":
-        old, new = ((at[name][:, :n], at[f"v{name}"][:, :n]) for at in (before, call))
-        bounds.check_update("layer norm momentum", new, old, kept[f"d{name}"][:, :n], *numbers)
+        names = name, *(letter + name for letter in RULES[rule].kept)
+        old, new = ([of[each][:, :n] for each in names] for of in (before, call))
+        check_rule(rule, numbers, new, old, gradients[f"d{name}"][:, :n])
 
 
 @dtypes

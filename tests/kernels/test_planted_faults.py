@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from cases import DTYPES, build
 from declared import LOSSES
+from exact_rules import check_rule
 from judged import judge
 from models import build as network
 from planted import plant, sound
 from references import check_pads, forward_reference, input_reference, parameter_references
+from rule_cases import begun
 from sizes import Case
 
 import fastnp as nn
@@ -23,7 +25,7 @@ PARTS = {
     "linear_forward": ("linear.linear.forward", "y x weights bias batch n_in rectified"),
     "linear_input": ("linear.linear.input", "dx dy weights x batch n_in n_out masked"),
     "linear_parameters": (
-        "linear.linear.parameters.gradients", "weights_kept bias_kept dy x batch n_in n_out numbers",
+        "linear.linear.parameters.gradients", "weights_kept bias_kept dy x batch n_in n_out weight_numbers",
     ),
     "relu_forward": ("activations.relu.forward", "y x"),
     "relu_input": ("activations.relu.input", "dx dy y"),
@@ -49,6 +51,7 @@ def _sound(name):
             setattr(op, kept, getattr(op, kept)[np.newaxis])
         if "weights_kept" in vars(op):
             op.weights, op.bias = op.weights_kept[0], op.bias_kept[0]  # which keeping a gradient does not look at
+            op.bias_numbers = op.weight_numbers
         right(op)
 
     return called
@@ -323,44 +326,44 @@ for _of in LOSSES:
 
 
 @fault("momentum_update", ["velocity, step 2"])
-def velocity_is_lost(g, p, kept, numbers):
+def velocity_is_lost(g, p, kept, numbers, factor):
     kept[0][:] = 0
-    SOUND["momentum_update"](g, p, kept, numbers)
+    SOUND["momentum_update"](g, p, kept, numbers, factor)
 
 
 @fault("momentum_update", ["velocity, step 1"])
-def update_is_applied_twice(g, p, kept, numbers):
+def update_is_applied_twice(g, p, kept, numbers, factor):
     for _ in range(2):
-        SOUND["momentum_update"](g, p, kept, numbers)
+        SOUND["momentum_update"](g, p, kept, numbers, factor)
 
 
 @fault("momentum_update", ["data, step 1"])
-def parameters_are_moved_twice(g, p, kept, numbers):
-    SOUND["momentum_update"](g, p, kept, numbers)
+def parameters_are_moved_twice(g, p, kept, numbers, factor):
+    SOUND["momentum_update"](g, p, kept, numbers, factor)
     p -= numbers[0] * kept[0]
 
 
 @fault("momentum_update", ["data, step 2"])
-def parameters_move_by_the_gradient(g, p, kept, numbers):
+def parameters_move_by_the_gradient(g, p, kept, numbers, factor):
     before = p.copy()
-    SOUND["momentum_update"](g, p, kept, numbers)
+    SOUND["momentum_update"](g, p, kept, numbers, factor)
     p[:] = before - numbers[0] * g
 
 
 @fault("momentum_update", ["velocity, step 2"])
-def momentum_in_half_precision(g, p, kept, numbers):
-    SOUND["momentum_update"](g, p, kept, np.where(np.arange(4) == 1, half(numbers), numbers))
+def momentum_in_half_precision(g, p, kept, numbers, factor):
+    SOUND["momentum_update"](g, p, kept, np.where(np.arange(numbers.size) == 1, half(numbers), numbers), factor)
 
 
 @fault("momentum_update", ["velocity, step 2"])
-def gradient_is_weighted_by_one_minus_momentum(g, p, kept, numbers):
-    SOUND["momentum_update"](g * (1 - numbers[1]), p, kept, numbers)
+def gradient_is_weighted_by_one_minus_momentum(g, p, kept, numbers, factor):
+    SOUND["momentum_update"](g * (1 - numbers[1]), p, kept, numbers, factor)
 
 
 @fault("momentum_update", ["velocity, step 1"])
-def update_leaves_the_tail(g, p, kept, numbers):
+def update_leaves_the_tail(g, p, kept, numbers, factor):
     stop = len(p) - len(p) % 64 - 16
-    SOUND["momentum_update"](g[:stop], p[:stop], [kept[0][:stop]], numbers)
+    SOUND["momentum_update"](g[:stop], p[:stop], [kept[0][:stop]], numbers, factor)
 
 
 # --- whole programs ---
@@ -451,7 +454,7 @@ def examine(kernel, dtype, kernels):
     elif kernel == "momentum_update":
         old = call["p"].copy(), call["v"].copy()
         call.run(kernels)
-        bounds.check_update("planted", (call["p"], call["v"]), old, call["g"], 0.01, 0.9, 0.0, False)
+        check_rule("momentum", begun("momentum", dtype), (call["p"], call["v"]), old, call["g"])
     else:
         call.run(kernels)
         result, source = (call["y"], call["x"]) if kernel == "relu_forward" else (call["dx"], call["dy"])

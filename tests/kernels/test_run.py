@@ -6,8 +6,9 @@ import pytest
 from calls import NAN
 from cases import NETWORKS, build
 from declared import LOSSES
-from program_cases import buffer, kinds, linears, linked, views
+from program_cases import DONE, buffer, kinds, linears, linked, plan, views
 from references import check_pads
+from rule_cases import RULES, plan_of
 from sizes import Network
 from twins import backends, dtypes, run_both
 
@@ -16,18 +17,19 @@ from fastnp.kernels.table import MEAN, SUM
 trainable = pytest.mark.parametrize("network", [network for network in NETWORKS if network.trains], ids=str)
 TRAININGS = [
     {},
-    {"stride": 0, "epochs": 3, "numbers": (0.001, 0.5, 0.03, 0), "mean": False},
-    {"numbers": (0.05, 0.9, 0.01, 1), "short": False},
+    {"stride": 0, "epochs": 3, "rate": 0.001, "settings": {"momentum": 0.5, "weight_decay": 0.03}, "mean": False},
+    {"rate": 0.05, "settings": {"weight_decay": 0.01, "l1": True}, "short": False, "apart": True},
+    {"settings": {"weight_decay": 0.01}, "apart": True, "clip_norm": 0.1},
 ]
-trainings = pytest.mark.parametrize("options", TRAININGS, ids=["mean", "sum-l2", "mean-l1"])
+trainings = pytest.mark.parametrize("options", TRAININGS, ids=["mean", "sum-l2", "mean-l1-apart", "clipped-apart"])
 
 
 def _step_by_step(call, kernels, steps=None):
     """What `train` does, one kernel call a phase; at most so many steps."""
-    work, params, kept, numbers = (call[name] for name in ("work", "params", "kept", "numbers"))
+    work, params, kept, settings = (call[name] for name in ("work", "params", "kept", "settings"))
     char = call.dtype.char
     table = linked(kernels, call.network, call["table"], char)
-    loss, rule = kernels.parts[f"{call.loss_part}.sum", char], kernels.parts[f"updates.{call.rule}.flat", char]
+    loss = kernels.parts[f"{call.loss_part}.sum", char]
     first, last = call["table"][0], call["table"][-1]
     grads = np.zeros_like(params)
     count, size, done = call["rows"], call["batch_size"], 0
@@ -47,11 +49,18 @@ def _step_by_step(call, kernels, steps=None):
             dy[:] = 0
             dy[:, : last["n_out"]] = dpred[0]
             kernels.backward(work, params, grads, np.zeros(1, call.dtype), table, batch)
+            factor = 1.0
+            if call["clip_norm"]:
+                norm = np.sqrt(kernels.squares(plan(call, kernels), grads))
+                factor = call["clip_norm"] / max(norm, call["clip_norm"])
             for op in linears(call):
                 places = op["weights"], op["bias"]
-                for at, p, g in zip(places, views(params, op), views(grads, op), strict=True):
+                sets = settings[:1], settings[-1:]
+                for at, p, g, each in zip(places, views(params, op), views(grads, op), sets, strict=True):
                     of_p = kept[at : kept.size - params.size + at + p.size]
-                    kernels.update(rule, p.reshape(-1), of_p, params.size, g.reshape(-1), numbers)
+                    alone = plan_of(kernels, call.rule, char, params.size, [(0, p.size, 0)])
+                    rate = call["rates"][done]
+                    kernels.update(alone, p.reshape(-1), of_p, g.reshape(-1), each, rate, DONE + done, factor)
             done += 1
     return done
 
@@ -93,13 +102,38 @@ def test_train_has_the_bits_of_the_steps_one_by_one(network, dtype, kernels, opt
 @pytest.mark.parametrize("n_out", [1, 5, 16, 35])
 def test_train_with_each_loss_has_the_bits_of_the_steps(n_out, of, mean, dtype, kernels):
     """Predictions stand there in padded rows, whose pads are NaN."""
-    options = {"of": of, "mean": mean, "numbers": (0.001, 0.9, 0.0, 0.0)}
+    options = {"of": of, "mean": mean, "rate": 0.001}
     whole, steps = (build("train", Network("", 3, (17, "relu", n_out), 6), dtype, **options) for _ in range(2))
     assert whole.run(kernels) == _step_by_step(steps, kernels) > 0
     assert bounds.same_bits(whole["losses"], steps["losses"])
     for mine, theirs in zip(_parameters(whole), _parameters(steps), strict=True):
         assert bounds.same_bits(mine, theirs)
     check_all_pads(whole)
+
+
+@backends
+@dtypes
+@pytest.mark.parametrize("clip_norm", [0.0, 0.1])
+@pytest.mark.parametrize("rule", RULES)
+def test_train_by_each_rule_has_the_bits_of_the_steps(rule, clip_norm, dtype, kernels):
+    options = {"rule": rule, "settings": {"weight_decay": 0.03}, "apart": True, "clip_norm": clip_norm}
+    whole, steps = (build("train", Network("", 3, (17, "relu", 5), 6), dtype, **options) for _ in range(2))
+    assert whole.run(kernels) == _step_by_step(steps, kernels) > 0
+    for mine, theirs in zip(_parameters(whole), _parameters(steps), strict=True):
+        assert bounds.same_bits(mine, theirs)
+    check_all_pads(whole)
+
+
+@backends
+@dtypes
+@pytest.mark.parametrize("given", [0, 1, 4])
+def test_train_stops_where_the_rates_end(given, dtype, kernels):
+    """After that batch was seen, and before it changes a parameter."""
+    whole, steps = (build("train", NETWORKS[0], dtype) for _ in range(2))
+    whole.arguments["rates"] = whole["rates"][:given]
+    assert whole.run(kernels) == _step_by_step(steps, kernels, steps=given) == given
+    assert all(bounds.same_bits(a, b) for a, b in zip(_parameters(whole), _parameters(steps), strict=True))
+    assert np.isfinite(whole["losses"]).all()
 
 
 @trainable

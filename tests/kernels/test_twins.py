@@ -58,7 +58,9 @@ def test_every_part_has_cases():
     for name in cases.ON_SIZES:
         cases.build(name, sizes.CASES[1], "float32").run(watched)
     assert asked.names == set(part_names())
-    assert len(cases.ON_NETWORKS) + 2 == len(KERNELS)  # `loss` and `update` run the parts of losses and rules
+    assert len(cases.ON_NETWORKS) + 3 == len(
+        KERNELS
+    )  # `loss`, `squares` and `update` run the parts of losses and rules
 
 
 def test_the_benchmarks_run_all_cases():

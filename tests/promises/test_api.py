@@ -78,6 +78,7 @@ KEYWORD_ONLY = {
     "BatchSampler": {"reshuffle": False, "rng": None},
     "DataLoader": {"reshuffle": False, "rng": None},
     "Normal": {"rng": None},
+    "SGD": {"nesterov": False, "decay_bias": True, "clip_norm": None},
 }
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from models import Scale
 from own import Descent, Points, Ramp
-from public import activations, losses, public_classes
+from public import activations, losses, optimizers, public_classes
 
 import fastnp as nn
 
@@ -52,6 +52,7 @@ def world():
     ]
     parts.objects += [optimizer, Descent(linear.parameters()), loss_fn, history, Points(), Ramp()]
     parts.objects += [cls() for cls in losses() if cls is not nn.MSE]
+    parts.objects += [cls(parameters=model.parameters()) for cls in optimizers() if cls is not nn.SGD]
     return parts
 
 

@@ -8,8 +8,10 @@ import itertools
 import bounds
 import numpy as np
 from equivalence import EXACT, assert_same_on_both, dense, drawn, on_each_backend, same
+from exact_rules import check_rule
 from hypothesis import given
 from hypothesis import strategies as st
+from rule_cases import begun
 from strategies import DTYPES, FINITE, ROWS, WIDTHS, arrays, integers, normal
 
 import fastnp as nn
@@ -72,11 +74,11 @@ def test_sgd(data, rows, n, dtype, momentum, decay, decay_type):
         return [array for state in states for array in state]
 
     results = on_each_backend(run, [values, *gradients])
-    for backend, arrays_ in results.items():
+    for arrays_ in results.values():
         states = list(zip(arrays_[::2], arrays_[1::2], strict=True))
         for (old, new), (gradient, _) in zip(itertools.pairwise(states), gradients, strict=True):
-            rule = 0.05, momentum, decay, decay_type == "l1"
-            bounds.check_update(f"SGD {backend}", new, old, gradient.astype(dtype), *rule)
+            numbers = begun("momentum", dtype, 0.05, momentum=momentum, weight_decay=decay, l1=decay_type == "l1")
+            check_rule("momentum", numbers, new, old, gradient.astype(dtype))
     if not momentum and not decay:
         same(results["numba"][3], results["numpy"][3])  # the velocity is the gradient
 

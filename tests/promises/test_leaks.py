@@ -255,7 +255,7 @@ def test_a_dropped_model_is_freed_at_once(own, done, backend):
         tensors = [weakref.ref(tensor) for tensor in model.parameters()]
         arenas = {id(tensor._place.arena): tensor._place.arena for tensor in model.parameters()}.values()
         arrays = [weakref.ref(array) for arena in arenas for array in (arena.data, arena.grad)]
-        arrays += [weakref.ref(r.kept) for r in optimizer.ranges()]
+        arrays += [weakref.ref(held.kept) for held in optimizer._kernel_held()]
         large = [weakref.ref(arena) for arena in arenas] + [weakref.ref(layer) for layer in model.graphs]
         del arenas
         watched = [weakref.ref(model), weakref.ref(optimizer), *tensors, *arrays, *large]

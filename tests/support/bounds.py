@@ -122,39 +122,6 @@ def check_twins(kernel: str, result: np.ndarray, twin: np.ndarray, exact: Exact)
     assert fraction(f"{kernel} twins", difference, 2 * hard_bound(exact)) <= 1
 
 
-def check_update(
-    kernel: str,
-    new: tuple[np.ndarray, np.ndarray],
-    old: tuple[np.ndarray, np.ndarray],
-    g: np.ndarray,
-    learning_rate: float,
-    momentum: float,
-    weight_decay: float,
-    l1: bool,
-) -> None:
-    """AssertionError where a momentum update (p, v) → new breaks its rule.
-
-    Each multiply-add, fused or not, is within 2 ulp of its larger term; a velocity may lack a number
-    smaller than the smallest normal one. p is judged by the velocity that was stored.
-    """
-    dtype = g.dtype
-    high = HIGHER[dtype]
-
-    def ulp(*terms):
-        return np.spacing(np.max([np.abs(term).astype(dtype) for term in terms], axis=0)).astype(high)
-
-    rate, keep, decay = (high(dtype.type(value)) for value in (learning_rate, momentum, weight_decay))
-    (p, v), (new_p, new_v), g = (a.astype(high) for a in old), (a.astype(high) for a in new), g.astype(high)
-    bound = np.full(g.shape, np.finfo(dtype).tiny, high)
-    if weight_decay:
-        term = decay * (np.sign(p) if l1 else p)
-        bound += 2 * ulp(g, term)
-        g = g + term
-    bound += 2 * ulp(keep * v, g)
-    assert fraction(f"{kernel} velocity", new_v - (keep * v + g), bound) <= 1
-    assert fraction(f"{kernel} parameter", new_p - (p - rate * new_v), 2 * ulp(p, rate * new_v)) <= 1
-
-
 def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether two arrays have the same bits, all NaNs counted as one."""
     if a.shape != b.shape or a.dtype != b.dtype:

@@ -58,6 +58,9 @@ def stand_in(vector_bytes, wide):
     def copy(target, source, count):
         target.numbers(count)[:] = source.numbers(count)
 
+    def room(p, count):
+        return Pointer(np.full(count, np.nan, p.flat.dtype), 0)
+
     def zeros(p, rows, cols):
         return Tile(np.zeros((rows, cols * vector_bytes // p.flat.itemsize), p.flat.dtype), cols)
 
@@ -171,7 +174,8 @@ def stand_in(vector_bytes, wide):
         widen=lambda a: Tile(a.values.astype(np.float64), a.cols), keep_columns=keep_columns, transpose=transpose,
         total=lambda start, a: sum(a.values.ravel().tolist(), start), sum_by_halves=by_halves(np.add),
         largest=by_halves(lambda x, y: np.where(x < y, y, x)), sixteen=sixteen,
-        load_columns=load_columns, store_columns=store_columns, mix=mix, thin=thin, copy=copy,
+        load_columns=load_columns, store_columns=store_columns, mix=mix, thin=thin, copy=copy, room=room,
+        root=elementwise(np.sqrt),
     )  # fmt: skip
     return module
 

@@ -6,10 +6,12 @@ import numpy as np
 from calls import NAN, fill
 from declared import LOSSES, activation
 from loss_cases import targets
-from rule_cases import RULES
+from rule_cases import RULES, plan_of
 
 from fastnp.kernels import SCRATCH_ROW_BYTES, padded
-from fastnp.kernels.table import MEAN, ROW, SUM, as_integers, rows
+from fastnp.kernels.table import MEAN, ROW, RULE_NUMBERS, SUM, as_integers, rows
+
+DONE = 3  # updates before those of a training
 
 
 def is_linear(layer: Any) -> bool:
@@ -144,9 +146,13 @@ def backward(call, network, rng, draw, add_to=False, fused=True):
 
 
 def train(
-    call, network, rng, draw, epochs=2, stride=None, rule="momentum", numbers=None, mean=True, short=True, of="mse"
-):
-    """Two batches an epoch, and a shorter third where `short`; every epoch on the same rows where `stride` is 0."""
+    call, network, rng, draw, epochs=2, stride=None, rule="momentum", settings=None, rate=0.01, mean=True, short=True,
+    of="mse", apart=False, clip_norm=0.0,
+):  # fmt: skip
+    """Two batches an epoch, and a shorter third where `short`; every epoch on the same rows where `stride` is 0.
+
+    The rate falls to half from each update to the next but one. Where it is `apart`, biases do not decay.
+    """
     _program(call, network, rng, draw, odd=0)
     batch, n_out = network.batch, int(call["table"][-1]["n_out"])
     count = 2 * batch + (batch // 2 if short else 0)
@@ -170,26 +176,50 @@ def train(
         losses=np.arange(1.0, epochs + 1), kept=kept, mean=mean,
         x=call.array(draw(rng, (total, network.n_in)), int(call["table"][0]["ld_in"]), pad=NAN, spare=3),
         y=call.array(targets(of, rng, draw, (total, n_out)), spare=3),
-        numbers=np.array(RULES[rule].numbers() if numbers is None else numbers, call.dtype),
+        settings=_sets(rule, settings or {}, apart), clip_norm=clip_norm,
+        rates=rate * 0.5 ** (np.arange(epochs * -(-count // batch)) // 2), gradients=call.flat(0),
         batch_size=batch, rows=count, stride=stride,
     )  # fmt: skip
 
     cls, part = LOSSES[of]
     loss_numbers = cls()._numbers_as(call.dtype, n_out)
     call.loss_part, call.rule, call.arguments["loss_numbers"] = part, rule, loss_numbers
+    if clip_norm:
+        call.arguments["gradients"] = call.flat(call["params"].size)
+        for op in linears(call):
+            for g in views(call["gradients"], op):
+                g[:] = 0  # kernels keep the pads zero
+                call.allow(g)
 
     def make(kernels):
-        names = ("losses", "work", "params", "kept", "numbers", "x", "y")
-        losses, work, params, kept, numbers, x, y = (call[name] for name in names)
+        names = ("losses", "work", "params", "kept", "gradients", "settings", "rates", "clip_norm", "loss_numbers")
+        losses, *arguments = (call[name] for name in (*names, "x", "y"))
         sizes = [call[name] for name in ("batch_size", "rows", "stride")]
-        job = [kernels.parts[f"{part}.sum", call.dtype.char], len(numbers), *sizes, MEAN if call["mean"] else SUM]
-        table = linked(kernels, network, call["table"], call.dtype.char, rule).copy()
+        job = [kernels.parts[f"{part}.sum", call.dtype.char], *sizes, MEAN if call["mean"] else SUM, DONE, 1]
+        table = linked(kernels, network, call["table"], call.dtype.char, "gradients" if clip_norm else rule).copy()
         first = next(i for i, layer in enumerate(network.layers) if is_linear(layer))
-        table.view(ROW)["input"][: first + 1] = 0  # nobody asks for these
-        numbers = np.concatenate([numbers, loss_numbers])
-        return kernels.train(losses, np.array(job, np.int64), table, work, params, kept, numbers, x, y)
+        rows = table.view(ROW)
+        rows["input"][: first + 1] = 0  # nobody asks for these
+        rows["bias_numbers"] = RULE_NUMBERS if apart and not clip_norm else 0
+        return kernels.train(losses, np.array(job, np.int64), plan(call, kernels), table, *arguments)
 
-    call.make = make
+    call.apart, call.make = apart, make
+
+
+def _sets(rule, settings, apart):
+    """The settings of a rule, and those for what does not decay."""
+    sets = [settings, {**settings, "weight_decay": 0.0}] if apart else [settings]
+    return np.array([RULES[rule].settings(**each) for each in sets], float)
+
+
+def plan(call, kernels):
+    """The plan of a training: a range for each weights and bias, in their order."""
+    size, places = call["params"].size, []
+    for op in linears(call):
+        for i, view in enumerate(views(call["params"], op)):
+            places.append((int(op["bias" if i else "weights"]), view.size, RULE_NUMBERS if i and call.apart else 0))
+    tensors = [place[:2] for place in places] if call["clip_norm"] else ()
+    return plan_of(kernels, call.rule, call.dtype.char, size, places, tensors)
 
 
 ON_NETWORKS = {"forward": forward, "backward": backward, "train": train}

@@ -19,3 +19,8 @@ def activations():
 def losses():
     """The classes of the library's losses."""
     return [cls for cls in public_classes() if issubclass(cls, nn.Loss) and cls is not nn.Loss]
+
+
+def optimizers():
+    """The classes of the library's optimizers."""
+    return [cls for cls in public_classes() if issubclass(cls, nn.Optimizer) and cls is not nn.Optimizer]

@@ -13,26 +13,55 @@ from calls import fill
 from operation_cases import after_forward, alone, layer_norm, runs_part
 
 from fastnp.kernels import padded
+from fastnp.kernels.reference import updates
+from fastnp.kernels.table import RULE_NUMBERS
+from fastnp.optimizers.kept import Names, planned
 
 
 class Rule(NamedTuple):
-    """What a rule keeps of each parameter, and its numbers.
+    """What a rule keeps of each parameter, and its settings.
 
     `kept` has a letter for each kind, in their order, with what makes it from numbers of any sign, for those that
-    have one sign only. `numbers` gives those of the rule by its settings, all of which have defaults.
+    have one sign only. `settings` gives those of the rule, all of which have defaults. It may be one that `counts`.
     """
 
     kept: dict[str, Callable[[np.ndarray], np.ndarray]]
-    numbers: Callable[..., tuple[float, ...]]
+    settings: Callable[..., tuple[float, ...]]
+    counts: bool = False
 
 
-def _momentum(learning_rate=0.01, momentum=0.9, weight_decay=0.0, l1=False):
-    return learning_rate, momentum, weight_decay, l1
+def _momentum(momentum=0.9, weight_decay=0.0, l1=False):
+    return momentum, weight_decay, l1
+
+
+def _adam(beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.0, l1=False, apart=False):
+    return beta1, beta2, epsilon, weight_decay, l1, apart
+
+
+def _rmsprop(alpha=0.99, epsilon=1e-8, momentum=0.9, weight_decay=0.0, l1=False):
+    return alpha, epsilon, momentum, weight_decay, l1
 
 
 RULES = {
     "momentum": Rule({"v": np.asarray}, _momentum),
+    "nesterov": Rule({"v": np.asarray}, _momentum),
+    "adam": Rule({"m": np.asarray, "v": np.square}, _adam, counts=True),
+    "rmsprop": Rule({"v": np.square, "b": np.asarray}, _rmsprop),
+    "rmsprop_momentum": Rule({"v": np.square, "b": np.asarray}, _rmsprop),
 }
+
+
+def begun(rule, dtype, learning_rate=0.01, done=4, **settings):
+    """The numbers that the twin of a rule makes of these settings."""
+    numbers = np.zeros(RULE_NUMBERS, dtype)
+    getattr(updates, rule).begin(numbers, np.array(RULES[rule].settings(**settings), float), learning_rate, done)
+    return numbers
+
+
+def plan_of(kernels, rule, char, far, ranges, tensors=()):
+    """The plan of a rule for ranges (start, size, offset of numbers), and tensors (start, size) that are clipped."""
+    names = Names(f"updates.{rule}.begin", f"updates.{rule}.flat", "norm.gradients.squares" if tensors else "")
+    return planned(kernels, names, char, far, RULES[rule].counts, ranges, tensors)
 
 
 def _linear(call, case, rng, draw, rule, numbers=None):
@@ -67,11 +96,11 @@ def _keep(call, op, rule, name, rng, draw, shape):
 
 
 def _updates(call, rule, numbers):
-    call.arguments["numbers"] = RULES[rule].numbers() if numbers is None else numbers
+    call.arguments["numbers"] = begun(rule, call.dtype) if numbers is None else numbers
     runs_part(call, "parameters", rule)
 
 
-def _flat(call, case, rng, draw, rule, **settings):
+def _flat(call, case, rng, draw, rule, learning_rate=0.01, done=4, factor=1.0, **settings):
     """The rule by itself: p, g and, under its letter, each kind of what is kept, all flat; between kinds are NaNs."""
     batch, _, n = case
     ld, kept = padded(n, call.dtype.itemsize), RULES[rule].kept
@@ -83,11 +112,24 @@ def _flat(call, case, rng, draw, rule, **settings):
         fill(call[letter].reshape(batch, ld), made(draw(rng, (batch, n))), 0)
         call.allow(call[letter])
     call.arguments["g"] = call.array(draw(rng, (batch, n)), ld).reshape(-1)
-    numbers = np.array(RULES[rule].numbers(**settings), call.dtype)
+    of_rule = np.array([RULES[rule].settings(**settings)], float)
 
     def make(kernels):
-        part = kernels.parts[f"updates.{rule}.flat", call.dtype.char]
-        kernels.update(part, call["p"], call["kept"], size + gap, call["g"], numbers)
+        plan = plan_of(kernels, rule, call.dtype.char, size + gap, [(0, size, 0)])
+        kernels.update(plan, call["p"], call["kept"], call["g"], of_rule, learning_rate, done, factor)
+
+    call.make = make
+
+
+def squares(call, case, rng, draw):
+    """Σ g² over the rows of g, each taken for a tensor of its own."""
+    batch, _, n = case
+    ld = padded(n, call.dtype.itemsize)
+    call.arguments["g"] = call.array(draw(rng, (batch, n)), ld)
+
+    def make(kernels):
+        tensors = [(i * ld, ld) for i in range(batch)]
+        return kernels.squares(plan_of(kernels, "momentum", call.dtype.char, 0, (), tensors), call["g"].reshape(-1))
 
     call.make = make
 
@@ -98,4 +140,4 @@ OF_RULES = {
     for name, builder in (
         (f"linear_{rule}", _linear), (f"layer_norm_{rule}", _layer_norm), (f"{rule}_update", _flat),
     )
-}  # fmt: skip
+} | {"squares": squares}  # fmt: skip

@@ -1,0 +1,52 @@
+"""The learning rate of each update: a number, or what a schedule gives."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..checks import check_rate
+from ..schedules import Schedule
+
+
+def rate_at(owner: str, schedule: Callable[[int], Any], update: int) -> float:
+    """What a schedule gives for the update that comes after so many. Raises TypeError or ValueError for no rate."""
+    try:
+        rate = schedule(update)
+    except Exception as error:
+        error.add_note(f"{owner}: its schedule was asked for the rate of update {update}, counted from 0")
+        raise
+    return check_rate(owner, f"what its schedule gives for update {update}, counted from 0,", rate)
+
+
+def rates_ahead(
+    owner: str, schedule: Callable[[int], Any], first: int, count: int
+) -> tuple[np.ndarray, Exception | None]:
+    """The rates of `count` updates, or those before the one for which a schedule gives none, and the error of that."""
+    if isinstance(schedule, Schedule) and type(schedule).__call__ is Schedule.__call__:
+        known = schedule.rates(first, count)
+        if np.isfinite(known).all():  # and negative it never is
+            return known, None
+    rates: list[float] = []
+    try:
+        for update in range(first, first + count):
+            rates.append(rate_at(owner, schedule, update))
+    except Exception as error:
+        return np.array(rates), error
+    return np.array(rates), None
+
+
+def counted(step: Callable[..., Any]) -> Callable[..., Any]:
+    """A user's `step` that counts the updates, unless it calls one that does."""
+
+    @functools.wraps(step)
+    def counting(optimizer: Any, *arguments: Any, **options: Any) -> Any:
+        before = optimizer.updates
+        result = step(optimizer, *arguments, **options)
+        if optimizer.updates == before:
+            optimizer.updates = before + 1
+        return result
+
+    counting.counts_updates = True  # type: ignore[attr-defined]
+    return counting
