@@ -1,5 +1,6 @@
 """Rates that go from one number to another, in a given number of updates."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -7,15 +8,29 @@ import numpy as np
 from ..checks import check_integer, check_rate
 from .schedule import Checks, Schedule, check_updates
 
+Rates = Callable[[np.ndarray], np.ndarray]
+
 
 def _along_line(start: float, stop: float, share: np.ndarray) -> np.ndarray:
-    """From start, where the share is 0, to stop, where it is 1: exactly these at both ends."""
-    return np.where(share < 1, start + (stop - start) * share, stop)
+    """From start, where the share is 0, to stop, where it is 1, or more: exactly these at both ends."""
+    rates = start + (stop - start) * share
+    if not share[-1] < 1:
+        rates[share >= 1] = stop
+    return rates
 
 
 def _along_cosine(start: float, stop: float, share: np.ndarray) -> np.ndarray:
     """The same along half a wave."""
-    return _along_line(start, stop, (1 - np.cos(np.pi * share)) / 2)
+    return _along_line(start, stop, 0.5 - 0.5 * np.cos(np.pi * np.minimum(share, 1)))
+
+
+def _in_turn(updates: np.ndarray, first: float, rising: Rates, falling: Rates) -> np.ndarray:
+    """The rates that rise up to an update, and those that fall from it on; most blocks have only one of these."""
+    if updates[-1] < first:
+        return rising(updates)
+    if updates[0] >= first:
+        return falling(updates)
+    return np.where(updates < first, rising(updates), falling(updates))
 
 
 class Linear(Schedule):
@@ -42,7 +57,7 @@ class Linear(Schedule):
         return self.total
 
     def _formula(self, updates: np.ndarray) -> np.ndarray:
-        return _along_line(self.start, self.stop, np.minimum(updates / self.total, 1))
+        return _along_line(self.start, self.stop, updates / self.total)
 
 
 def _check_warmup(owner: str, name: str, value: Any) -> int:
@@ -87,9 +102,12 @@ class Cosine(Schedule):
         return self.total
 
     def _formula(self, updates: np.ndarray) -> np.ndarray:
-        rising = _along_line(0.0, self.rate, (updates + 1) / max(self.warmup, 1))
-        share = np.minimum((updates - self.warmup) / (self.total - self.warmup), 1)
-        return np.where(updates < self.warmup, rising, _along_cosine(self.rate, self.floor, share))
+        return _in_turn(
+            updates,
+            self.warmup,
+            lambda t: _along_line(0.0, self.rate, (t + 1) / max(self.warmup, 1)),
+            lambda t: _along_cosine(self.rate, self.floor, (t - self.warmup) / (self.total - self.warmup)),
+        )
 
 
 class OneCycle(Schedule):
@@ -118,10 +136,10 @@ class OneCycle(Schedule):
 
     def _formula(self, updates: np.ndarray) -> np.ndarray:
         first, last = self.peak / 25, self.peak / 25 / 1e4
-        top, end = (
-            0.3 * self.total - 1,
-            self.total - 1,
-        )  # top is never 0, and negative where there are 3 updates at most
-        rising = _along_cosine(first, self.peak, updates / top)
-        share = np.minimum((updates - top) / (end - top), 1)
-        return np.where(updates <= top, rising, _along_cosine(self.peak, last, share))
+        top, end = 0.3 * self.total - 1, self.total - 1  # top is never 0, and negative where total is 3 at most
+        return _in_turn(
+            updates,
+            np.nextafter(top, np.inf),
+            lambda t: _along_cosine(first, self.peak, t / top),
+            lambda t: _along_cosine(self.peak, last, (t - top) / (end - top)),
+        )

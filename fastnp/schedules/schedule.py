@@ -9,7 +9,8 @@ from ..checks import check_integer, check_positive_integer, shown
 
 Checks = Mapping[str, Callable[[str, str, Any], Any]]
 
-BLOCK = 1024  # updates whose rates are computed at once
+BLOCK = 4096  # updates whose rates are computed at once
+_FROM_0 = np.arange(float(BLOCK))
 MOST = 2**53  # up to here all integers are doubles
 
 
@@ -65,7 +66,7 @@ class Schedule:
         known, rates = self._block
         if known != number:
             with np.errstate(all="ignore"):  # what grows beyond all doubles is inf, and what vanishes is 0
-                rates = self._formula(float(number * BLOCK) + np.arange(BLOCK))
+                rates = self._formula(float(number * BLOCK) + _FROM_0)
             rates.flags.writeable = False
             object.__setattr__(self, "_block", (number, rates))
         return rates

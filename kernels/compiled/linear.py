@@ -24,6 +24,7 @@ from .simd import (
     one_row,
     outer_fma,
     positive_part,
+    row_of,
     store,
     transpose,
     where_positive,
@@ -137,7 +138,11 @@ def _parameter_panels(rule, ahead, tile, j, w, b, tw, tb, far, nw, nb, dy, ldy, 
             if batch > 8:  # else the product is over before they arrive
                 ahead(tile, at(w, kj), at(tw, kj), far, ldy * four)
             acc = keep_columns(product(tile, batch, at(x, k), four, ldx, at(dy, j), ldy), n_out - j)
-            rule(acc, at(w, kj), at(tw, kj), far, ldy * four, nw)
+            rule(row_of(acc, 0), at(w, kj), at(tw, kj), far, 0, nw)
+            if four:  # row by row: with all that a rule reads and keeps, a tile would not fit in the registers
+                rule(row_of(acc, 1), at(w, kj + ldy), at(tw, kj + ldy), far, 0, nw)
+                rule(row_of(acc, 2), at(w, kj + 2 * ldy), at(tw, kj + 2 * ldy), far, 0, nw)
+                rule(row_of(acc, 3), at(w, kj + 3 * ldy), at(tw, kj + 3 * ldy), far, 0, nw)
             k += 4 if four else 1
         j += width(tile)
     return j

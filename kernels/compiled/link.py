@@ -22,7 +22,8 @@ def _address(name, char):
     if role == "squares":
         return part(found, types.float64(p, i), name)
     if role == "begin":
-        return part(found.begin, types.void(p, types.CPointer(types.float64), types.float64, i), name)
+        double = types.CPointer(types.float64)
+        return part(found.begin, types.void(p, double, types.float64, i, double), name)
     updates = importlib.import_module(".updates", __package__)
     if role == "flat":
         return part(updates.flat(found.update), types.void(p, p, i, p, i, number, p), name)

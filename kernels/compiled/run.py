@@ -29,6 +29,7 @@ from .simd import at, number_like, pointer, room, write
 
 clipping = inlined(columns.clipping)
 ROOM = 2 * RULE_NUMBERS + 1  # for two sets of numbers, and one that is 0
+RULE_MEMORY = 4
 
 
 @kernel
@@ -78,7 +79,7 @@ def update(plan, p, kept, g, settings, rate, done, factor):
     doubles, rate and done, the number of updates made before, are what the rule makes its numbers from.
     """
     numbers = room(pointer(p, 0), ROOM)
-    _begin(plan, numbers, settings, rate, done)
+    _begin(plan, numbers, settings, rate, done, _no_memory(settings))
     _update(plan, pointer(p, 0), pointer(kept, 0), pointer(g, 0), factor, numbers)
 
 
@@ -110,10 +111,20 @@ def train(losses, job, plan, table, work, params, kept, gradients, settings, rat
 
 
 @inlined
-def _begin(plan, numbers, settings, rate, done):
+def _no_memory(settings):
+    """What a rule may remember from one update for the next, in one call: of none yet."""
+    memory = room(pointer(settings, 0), RULE_MEMORY)
+    for i in range(RULE_MEMORY):
+        write(at(memory, i), -1.0)
+    return memory
+
+
+@inlined
+def _begin(plan, numbers, settings, rate, done, memory):
     """Make the numbers of an update: one set, or two."""
     for i in range(plan[SETS]):
-        call(plan[BEGIN], (at(numbers, i * RULE_NUMBERS), pointer(settings, i * settings.shape[1]), rate, done))
+        of = pointer(settings, i * settings.shape[1])
+        call(plan[BEGIN], (at(numbers, i * RULE_NUMBERS), of, rate, done, memory))
 
 
 @inlined
@@ -146,7 +157,7 @@ def _epoch(losses, epoch, done, job, plan, table, work, params, kept, gradients,
     numbers = room(params_, ROOM)
     none = at(numbers, 2 * RULE_NUMBERS)  # of the rule that stores gradients
     write(none, number_like(none, 0.0))
-    rate_before = math.nan
+    rate_before, memory = math.nan, _no_memory(settings)
     for start in range(first_row, first_row + job[ROWS], job[BATCH_SIZE]):
         batch = min(job[BATCH_SIZE], first_row + job[ROWS] - start)
         inputs = pointer(x, start * x.shape[1])
@@ -164,7 +175,7 @@ def _epoch(losses, epoch, done, job, plan, table, work, params, kept, gradients,
             break
         rate = rates[done * job[RATE_STEP]]
         if rate != rate_before or plan[COUNTS]:
-            _begin(plan, numbers, settings, rate, job[UPDATES] + done)
+            _begin(plan, numbers, settings, rate, job[UPDATES] + done, memory)
             rate_before = rate
         if clip_norm == 0:
             walk.backward(inputs, work_, params_, kept_, params.size, numbers, table, batch)

@@ -344,6 +344,18 @@ def one_row(typingctx, tile):
     return row_type(tile), codegen
 
 
+@intrinsic(prefer_literal=True)
+def row_of(typingctx, tile, r):
+    """One row of a tile, by its number, a constant."""
+    result = TileType(tile.dtype, 1, tile.cols)
+
+    def codegen(context, builder, signature, args):
+        first = r.literal_value * tile.cols
+        return _tile(context, builder, result, _vectors(builder, tile, args[0])[first : first + tile.cols])
+
+    return result(tile, r), codegen
+
+
 @intrinsic
 def width(typingctx, tile):
     """Columns of a tile, in numbers: a constant."""

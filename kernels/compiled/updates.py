@@ -3,7 +3,7 @@
 A rule is called with the gradients, where their parameters are, where what is kept of them is, how far apart
 there one kind of it is from the next, the distance of rows, and its numbers. These it makes once for each update, in
 double, from the settings of an optimizer, the learning rate, and how many updates were made before: of numbers that
-are not of a parameter, nothing is kept.
+are not of a parameter, nothing is kept. `memory`, numbers of the last update in one call, only saves time.
 
 Whatever is kept becomes 0 where it is below the smallest normal number.
 """
@@ -90,7 +90,7 @@ gradients = Rule(_accumulate, _nothing_ahead)
 # --- momentum (B. T. Polyak, 1964; Y. Nesterov, 1983, as I. Sutskever et al., 2013, write it) ---
 
 
-def _begin_momentum(numbers, settings, rate, done):
+def _begin_momentum(numbers, settings, rate, done, memory):
     """settings: momentum, weight decay, whether it is l1; numbers: the learning rate before these."""
     _write(numbers, (rate, read(settings), read(at(settings, 1)), read(at(settings, 2))))
 
@@ -129,16 +129,41 @@ nesterov = Rule(_nesterov, _ahead, _begin_momentum)
 # --- Adam (D. P. Kingma, J. Ba, 2015), also with the decay apart (I. Loshchilov, F. Hutter, 2019) ---
 
 
-def _begin_adam(numbers, settings, rate, done):
+BLOCK = 64  # a power of this many updates, or a multiple, is made by itself, and from there one after the other
+VANISHED = 1e-30  # a power as small is 0: nobody sees it beside 1
+
+
+@inlined
+def _power(base, count, memory):
+    """baseᶜᵒᵘⁿᵗ. The first number in memory is the count that it is of, and the second the power.
+
+    The bits are the same, whether the power before is known or not.
+    """
+    if read(memory) != count:
+        if read(memory) == count - 1 and count % BLOCK != 0:
+            power = base * read(at(memory, 1))
+        else:
+            power = base ** float(count - count % BLOCK)
+            if power < VANISHED:
+                power = 0.0
+            for _ in range(count % BLOCK):
+                power *= base
+        write(memory, float(count))
+        write(at(memory, 1), power)
+    return read(at(memory, 1))
+
+
+def _begin_adam(numbers, settings, rate, done, memory):
     """settings: beta1, beta2, epsilon, weight decay, whether it is l1, whether it is apart from the gradients.
 
     numbers: −rate / (1 − beta1ᵗ), beta1, 1 − beta1, beta2, 1 − beta2, 1 / √(1 − beta2ᵗ), epsilon, the decay of the
-    gradients, that of the parameters, whether it is l1; t counts from 1.
+    gradients, that of the parameters, whether it is l1; t counts from 1. In memory are the two powers.
     """
     beta1, beta2, decay = read(settings), read(at(settings, 1)), read(at(settings, 3))
     l1, apart = read(at(settings, 4)), read(at(settings, 5)) != 0
-    count = float(done + 1)
-    step, scale = -rate / (1 - beta1**count), 1 / math.sqrt(1 - beta2**count)
+    count = done + 1
+    power1, power2 = _power(beta1, count, memory), _power(beta2, count, at(memory, 2))
+    step, scale = -rate / (1 - power1), 1 / math.sqrt(1 - power2)
     of_gradients, of_parameters = 0.0 if apart else decay, -rate * decay if apart else 0.0
     epsilon = read(at(settings, 2))
     _write(numbers, (step, beta1, 1 - beta1, beta2, 1 - beta2, scale, epsilon, of_gradients, of_parameters, l1))
@@ -175,7 +200,7 @@ adam = Rule(_adam, _ahead_of_two, _begin_adam)
 # --- RMSprop (G. Hinton, 2012) ---
 
 
-def _begin_rmsprop(numbers, settings, rate, done):
+def _begin_rmsprop(numbers, settings, rate, done, memory):
     """settings: alpha, epsilon, momentum, weight decay, whether it is l1; numbers: these, rate and 1 − alpha before."""
     _write(numbers, (
         rate, 1 - read(settings), read(settings), read(at(settings, 1)), read(at(settings, 2)), read(at(settings, 3)),

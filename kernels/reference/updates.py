@@ -1,8 +1,8 @@
 """What is done with gradients: they are kept, or the parameters change at once.
 
 A rule is called with the gradients, their parameters, what is kept of them (kinds, and then their shape), and its
-numbers. These it makes once for each update, from the settings of an optimizer, the learning rate, and how many updates
-were made before. Whatever is kept becomes 0 where it is below the smallest normal number.
+numbers. These it makes once for each update, from the settings of an optimizer, the learning rate, and how many
+updates were made before. Whatever is kept becomes 0 where it is below the smallest normal number.
 """
 
 import math

@@ -67,6 +67,9 @@ def stand_in(vector_bytes, wide):
     def one_row(tile):
         return Tile(np.zeros_like(tile.values[:1]), tile.cols)
 
+    def row_of(tile, r):
+        return Tile(tile.values[r : r + 1], tile.cols)
+
     def width(tile):
         return tile.values.shape[1]
 
@@ -174,7 +177,7 @@ def stand_in(vector_bytes, wide):
         widen=lambda a: Tile(a.values.astype(np.float64), a.cols), keep_columns=keep_columns, transpose=transpose,
         total=lambda start, a: sum(a.values.ravel().tolist(), start), sum_by_halves=by_halves(np.add),
         largest=by_halves(lambda x, y: np.where(x < y, y, x)), sixteen=sixteen,
-        load_columns=load_columns, store_columns=store_columns, mix=mix, thin=thin, copy=copy, room=room,
+        load_columns=load_columns, store_columns=store_columns, mix=mix, thin=thin, copy=copy, room=room, row_of=row_of,
         root=elementwise(np.sqrt),
     )  # fmt: skip
     return module
