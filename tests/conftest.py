@@ -17,6 +17,22 @@ def pytest_configure():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_addoption(parser):
+    parser.addoption("--share", default="0/1", metavar="K/N", help="of the selected tests each N-th, from the K-th on")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config, items):
+    from thinned import mark_the_rest_slow  # only now, for its asserts are rewritten, too
+
+    mark_the_rest_slow(items)
+    yield  # what is not selected goes
+    first, step = map(int, config.option.share.split("/"))
+    others = [item for i, item in enumerate(items) if (i - first) % step]
+    items[:] = items[first % step :: step]
+    config.hook.pytest_deselected(items=others)
+
+
 def pytest_collection_finish():
     """What stands until the end, some ten thousand tests, need not be looked at whenever garbage is collected."""
     gc.freeze()

@@ -7,10 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from trainings import alone, bits, fit, loop, training
+from trainings import X, Y, alone, bits, fit, loop
 
 import fastnp as nn
 from fastnp.backend import kernels_of
+
+
+def training():
+    """Of one layer: few kernels to compile."""
+    model = nn.Sequential(nn.Linear(3, 2, weight_attr=nn.HeNormal(rng=np.random.default_rng(0))))
+    optimizer = nn.SGD(parameters=model.parameters(), learning_rate=0.01)
+    return model, nn.MSE(), optimizer, nn.DataLoader(nn.ArrayDataset(X, Y), batch_size=4)
 
 
 def train_and_compare():

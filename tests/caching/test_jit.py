@@ -46,8 +46,17 @@ def test_the_next_process_compiles_nothing(cache):
     assert files(cache) == before
 
 
-@pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
-@pytest.mark.parametrize("damage", ["empty", "truncated", "garbage"])
+@pytest.mark.parametrize(
+    ("suffix", "damage"),
+    [
+        (".nbi", "garbage"),
+        (".nbc", "truncated"),
+        (".nbi", "empty"),
+        pytest.param(".nbc", "garbage", marks=pytest.mark.slow),
+        pytest.param(".nbi", "truncated", marks=pytest.mark.slow),
+        pytest.param(".nbc", "empty", marks=pytest.mark.slow),
+    ],
+)
 def test_a_damaged_cache_never_reaches_the_user(cache, suffix, damage):
     damaged = [path for path in files(cache) if path.suffix == suffix]
     assert damaged

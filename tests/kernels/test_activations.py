@@ -92,6 +92,7 @@ def test_gradients(name, dtype, setting):
 draws = pytest.mark.parametrize("draw", [exact, special], ids=lambda draw: draw.__name__)
 
 
+@pytest.mark.pairs
 @dtypes
 @shapes
 @draws
@@ -105,6 +106,7 @@ def test_relu_forward(case, dtype, draw, in_place):
         assert not np.signbit(y[y == 0]).any()
 
 
+@pytest.mark.pairs
 @dtypes
 @shapes
 @draws

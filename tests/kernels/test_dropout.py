@@ -31,6 +31,7 @@ def expected(z, p, count, seed=SEED):
         return np.where(factor == 0, z.dtype.type(0), z * factor)
 
 
+@pytest.mark.pairs
 @dtypes
 @shapes
 @probabilities
@@ -44,6 +45,7 @@ def test_forward(case, dtype, p, in_place):
         assert call["memory"][:3].tolist() == [dtype(p), count % COUNT_BASE, count // COUNT_BASE]
 
 
+@pytest.mark.pairs
 @dtypes
 @shapes
 @probabilities

@@ -32,6 +32,7 @@ def jobs():
                 yield pytest.param(kernel, case, id=f"{kernel}-{case}")
 
 
+@pytest.mark.pairs
 @pytest.mark.parametrize(("kernel", "case"), list(jobs()))
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # pads of activations hold NaN
 def test_a_kernel_stays_in_its_arrays_and_agrees_with_its_twin(interpreted, kernel, case):

@@ -55,6 +55,7 @@ def test_linear_parameters(case, dtype, add_to):
             check_pads(call[name], n_out)
 
 
+@pytest.mark.pairs
 @backends
 @dtypes
 @cases
@@ -104,10 +105,10 @@ def test_a_row_has_the_same_bits_in_any_batch(case, dtype):
         width = case.n_out if output == "y" else case.n_in
         inputs = [name for name in ("x", "dy") if name in whole.arguments]
         counts = {1, 2, 3, 5, case.batch - 1} if case.batch < 64 else {1, 5}
+        part = build(kernel, case, dtype, **options)
         for count, first in itertools.product(sorted(counts), range(min(case.batch, 9))):
             if not 0 < count <= case.batch - first:
                 continue
-            part = build(kernel, case, dtype, **options)
             part[output][:] = NAN
             for name in inputs:
                 part[name][:count] = whole[name][first : first + count]
@@ -131,6 +132,7 @@ def test_the_neighbours_of_a_row_may_hold_anything(dtype):
             assert bounds.same_bits(plain[output][row], other[output][row])
 
 
+@pytest.mark.pairs
 @backends
 @dtypes
 @cases

@@ -42,6 +42,7 @@ def run_and_judge(*arguments, **options):
     return calls
 
 
+@pytest.mark.triples
 @dtypes
 @shapes
 @losses
@@ -63,6 +64,7 @@ def far_apart(rng, shape):
     return 30 * rng.standard_normal(shape)
 
 
+@pytest.mark.pairs
 @dtypes
 @losses
 @reductions

@@ -28,6 +28,7 @@ def judged(call, n):
     return Normalized(x, EPSILON), wide(dy), wide(w), wide(b)
 
 
+@pytest.mark.pairs
 @dtypes
 @shapes
 @far_away
@@ -43,6 +44,7 @@ def test_forward(case, dtype, far):
             assert np.all(abs(scale / exact.scale[:, 0] - 1) <= exact.scale_error[:, 0])
 
 
+@pytest.mark.pairs
 @dtypes
 @shapes
 @far_away
@@ -55,6 +57,7 @@ def test_input_gradient(case, dtype, far):
         check_pads(call["dx"], n)
 
 
+@pytest.mark.pairs
 @dtypes
 @shapes
 @far_away
@@ -75,6 +78,7 @@ def test_gradients_of_weights_and_bias(case, dtype, far, add_to):
             check_pads(call[name], n)
 
 
+@pytest.mark.pairs
 @dtypes
 @shapes
 @pytest.mark.parametrize("rule", RULES)

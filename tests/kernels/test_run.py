@@ -78,6 +78,7 @@ def check_all_pads(call):
                 check_pads(view, op["n_out"])
 
 
+@pytest.mark.pairs
 @backends
 @dtypes
 @trainable
@@ -95,6 +96,7 @@ def test_train_has_the_bits_of_the_steps_one_by_one(network, dtype, kernels, opt
     check_all_pads(whole)
 
 
+@pytest.mark.triples
 @backends
 @dtypes
 @pytest.mark.parametrize("mean", [True, False], ids=["mean", "sum"])

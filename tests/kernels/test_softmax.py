@@ -17,6 +17,7 @@ def check(name, error, bound):
     assert bounds.fraction(name, error, bound) <= 1
 
 
+@pytest.mark.pairs
 @backends
 @dtypes
 @pytest.mark.parametrize("n", [1, 2, 10, 15, 16, 17, 33, 100, 1000])

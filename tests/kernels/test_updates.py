@@ -27,6 +27,7 @@ def values(call, rule):
     return [call[name] for name in ("p", *RULES[rule].kept)]
 
 
+@pytest.mark.triples
 @backends
 @dtypes
 @shapes

@@ -58,6 +58,7 @@ def _activations_before(network, i):
     return list(itertools.takewhile(lambda layer: not is_linear(layer), reversed(network.layers[:i])))
 
 
+@pytest.mark.pairs
 @dtypes
 @networks
 @pytest.mark.parametrize("add_to", BOOLS)
@@ -162,6 +163,7 @@ def assert_same_results(a, b, kernels):
             np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance * np.nanmax(np.abs(y), initial=0))
 
 
+@pytest.mark.pairs
 @backends
 @dtypes
 @networks
@@ -178,6 +180,7 @@ def test_a_program_has_the_bits_of_its_operations_one_by_one(network, dtype, ker
         assert_same_results(whole, layers, kernels)
 
 
+@pytest.mark.pairs
 @backends
 @dtypes
 @pytest.mark.parametrize("network", [n for n in NETWORKS if n.batch], ids=str)

@@ -102,6 +102,7 @@ MEANT = {(nn.Constant, "value", "-1"), (nn.Normal, "mean", "-1")}
 GLOBAL = ("rng", "None")
 
 
+@pytest.mark.triples
 @pytest.mark.parametrize(("i", "name", "value"), CASES)
 @pytest.mark.parametrize("use", [train, fit])
 def test_an_attribute_is_right_or_refused_by_name(i, name, value, use):

@@ -239,6 +239,7 @@ def test_it_is_called_on_every_path(cls, method, way):
         assert called(VALIDATION, parts) > without
 
 
+@pytest.mark.triples
 @every_override
 @pytest.mark.parametrize("clone", [lambda parts: parts, lambda parts: pickle.loads(pickle.dumps(parts)), copy.deepcopy],
                          ids=["itself", "pickled", "copied"])  # fmt: skip

@@ -15,7 +15,7 @@ __all__ = ["backend"]
 
 @pytest.mark.parametrize("layers", [[(3, 2)], [(3, 2), Double]], ids=["kernel", "loop"])
 def test_nothing_is_allocated_per_step(layers):
-    """10,000 steps take no more memory than 100, but for the numbers in the history."""
+    """3,000 steps take no more memory than 100, but for the numbers in the history: not a pointer each."""
     run = setup(layers, data(100), batch_size=1, sgd={"learning_rate": 1e-5})
     fit(run, 1)
 
@@ -28,7 +28,7 @@ def test_nothing_is_allocated_per_step(layers):
         finally:
             tracemalloc.stop()
 
-    (kept, peak), (kept_long, peak_long) = traced(1), traced(100)
+    (kept, peak), (kept_long, peak_long) = traced(1), traced(30)
     assert kept_long - kept < 16_000
     assert peak_long - peak < 16_000
 
