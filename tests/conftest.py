@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(config, items):
 
     mark_the_rest_slow(items)
     yield  # what is not selected goes
-    first, step = map(int, config.option.share.split("/"))
+    first, step = map(int, config.getoption("share", "0/1").split("/"))
     others = [item for i, item in enumerate(items) if (i - first) % step]
     items[:] = items[first % step :: step]
     config.hook.pytest_deselected(items=others)

@@ -60,6 +60,9 @@ def gradients_by_hand(model, x, g):
     return found
 
 
+@pytest.mark.parametrize(
+    "backend", ["numba", pytest.param("numpy", marks=pytest.mark.slow)], indirect=True
+)  # both alike
 @pytest.mark.filterwarnings("ignore:the layer .* joined the model after")
 def test_ctrl_c_at_every_line_while_a_layer_is_added():
     """Wherever it comes, what is there afterwards computes and differentiates right."""

@@ -18,11 +18,12 @@ SOURCES = str(Path(nn.__file__).parent)
 
 
 @pytest.mark.parametrize("options", [{}, {"reshuffle": True}, {"own": True}], ids=["kernel", "reshuffle", "loop"])
-def test_ctrl_c_at_fifty_moments(options, monkeypatch):
+@pytest.mark.parametrize("count", [20, pytest.param(100, marks=pytest.mark.slow)])
+def test_ctrl_c_at_many_moments(count, options, monkeypatch):
     monkeypatch.setattr(compiled, "SECONDS_PER_CALL", 0.002)  # fewer epochs to search for the state below
     fit(training(**options), 1)  # compiled by now
     delays = random.Random(3)
-    for _ in range(50):
+    for _ in range(count):
         parts, history, go = training(**options), nn.History(), threading.Event()
 
         def interrupt(go=go, delay=delays.uniform(0, 0.015)):
@@ -99,7 +100,7 @@ def at_every_line(how):
             if how == "fit":
                 fit(parts, 2)
             elif how == "loop":
-                loop(parts, 2)
+                loop(parts, 1)
             else:
                 model(X)
                 model.predict(X)

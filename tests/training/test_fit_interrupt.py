@@ -46,7 +46,7 @@ def test_ctrl_c(reshuffle, layers):
     history = nn.History()
     run = setup(layers, data(200), reshuffle=reshuffle, sgd={"learning_rate": 1e-4})
     fit(run, 1)
-    assert min(interrupted(run, history=history) for _ in range(3)) < 0.2
+    assert any(interrupted(run, history=history) < 0.2 for _ in range(3))
     assert history.loss and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert all(np.isfinite(tensor.data).all() for tensor in run.model.parameters())
     assert len(fit(run, 2, history=history)) >= 3
@@ -55,7 +55,7 @@ def test_ctrl_c(reshuffle, layers):
 
 def test_ctrl_c_in_a_long_epoch():
     run = setup([(64, 64), "relu", (64, 64), "relu", (64, 2)], data(50_000, 64), batch_size=16)
-    assert min(interrupted(run) for _ in range(3)) < 0.2
+    assert any(interrupted(run) < 0.2 for _ in range(3))
 
 
 @pytest.mark.parametrize("reshuffle", [False, True])

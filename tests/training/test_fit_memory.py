@@ -75,7 +75,15 @@ print(X.nbytes // 2**20, max(most, anonymous()) - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("step", [1, 2])
+@pytest.mark.parametrize(
+    ("step", "backend"),
+    [
+        (1, "numba"),
+        (2, "numpy"),
+        pytest.param(2, "numba", marks=pytest.mark.slow),
+        pytest.param(1, "numpy", marks=pytest.mark.slow),
+    ],
+)
 def test_mapped_data_stays_on_the_disk(step, tmp_path, backend):
     path = tmp_path / "X"
     code = [sys.executable, "-c", MAPPED, str(path), str(step)]
