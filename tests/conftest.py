@@ -26,6 +26,9 @@ def pytest_collection_modifyitems(config, items):
     from thinned import mark_the_rest_slow  # only now, for its asserts are rewritten, too
 
     mark_the_rest_slow(items)
+    for item in items:
+        if {"backend", "numba", "kernels"} & set(item.fixturenames):
+            item.add_marker(pytest.mark.chooses)
     yield  # what is not selected goes
     first, step = map(int, config.getoption("share", "0/1").split("/"))
     others = [item for i, item in enumerate(items) if (i - first) % step]
