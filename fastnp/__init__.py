@@ -49,6 +49,7 @@ from .optimizers.optimizer import Optimizer
 from .optimizers.rmsprop import RMSprop
 from .optimizers.sgd import SGD
 from .tensor import Tensor
+from .training.early_stopping import EarlyStopping
 from .training.fit import fit
 from .training.history import History
 from .trust.cross_check import cross_check
@@ -77,6 +78,7 @@ __all__ = [
     "Dataset",
     "DivergedError",
     "Dropout",
+    "EarlyStopping",
     "HeNormal",
     "HeUniform",
     "History",

@@ -12,6 +12,7 @@ from ..losses.built_in import BuiltInLoss
 from ..overrides import is_own, is_plain
 from ..tensor import Tensor
 from .batches import check_batches
+from .early_stopping import EarlyStopping
 from .history import History
 from .targets import check_rows, rows_of
 
@@ -56,12 +57,21 @@ def _check_last_layer(model: Any, loss_fn: Any) -> None:
         )
 
 
-def check_listeners(history: Any, callback: Any) -> None:
-    """Refuse what cannot be told of each epoch; None is nobody."""
+def check_listeners(history: Any, callback: Any, early_stopping: Any, validation: Any) -> None:
+    """Refuse what cannot be told of each epoch, or stop by what is told; None is nobody."""
     if history is not None and not isinstance(history, History):
         raise TypeError(f"fit: history must be a History, got {shown(history)}")
     if callback is not None and not callable(callback):
         raise TypeError(f"fit: callback must be callable with (epoch, loss), got {shown(callback)}")
+    if early_stopping is None:
+        return
+    if not isinstance(early_stopping, EarlyStopping):
+        raise TypeError(f"fit: early_stopping must be an EarlyStopping, got {shown(early_stopping)}")
+    if early_stopping.monitor == "validation_loss" and validation is None:
+        raise ValueError(
+            "fit: early_stopping monitors the validation_loss, but there is no validation data; give "
+            "validation=(X, Y), or EarlyStopping(monitor='loss')"
+        )
 
 
 def _check_data(dataloader: Any) -> None:

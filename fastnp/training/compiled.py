@@ -161,7 +161,8 @@ class CompiledRun:
             done = self._train(losses, self._rows, stride, rates)
             self._settle()
             finished, batch = divmod(done, self._batches)
-            history.loss.extend((losses[:finished] / self._batches).tolist())
+            first = np.arange(finished) * (self._batches if len(rates) > 1 else 0)
+            history._add((losses[:finished] / self._batches).tolist(), rates[first].tolist())
             if finished == count:
                 return count, None
             if before is not None:  # the generator shall stand where the loop would have left it
@@ -173,13 +174,14 @@ class CompiledRun:
     def _long_epoch(self, epoch: int, history: History) -> tuple[int, Exception | None]:
         """One epoch, piece by piece."""
         order = self._sampler.next_order()
-        losses = np.zeros(1)
+        losses, first_rate = np.zeros(1), np.zeros(0)
         start = 0
         try:
             while start < self._rows:
                 rows = min(self._piece(), self._rows - start)
                 batches = -(-rows // self._batch_size)
                 rates = self._rates(batches)
+                first_rate = first_rate if start else rates[:1]
                 with self._held:
                     self._stage(order[start : start + rows], 0)
                     done = self._train(losses, rows, 0, rates)
@@ -187,7 +189,7 @@ class CompiledRun:
                         return 0, self._broken_off(epoch, start // self._batch_size + done, losses[0])
                     start += rows
                     if start >= self._rows:
-                        history.loss.append(float(losses[0] / self._batches))
+                        history._add((losses / self._batches).tolist(), first_rate.tolist())
         finally:  # once: between pieces nobody looks, except after Ctrl-C
             with self._held:
                 self._settle()
@@ -211,9 +213,7 @@ class CompiledRun:
 
     def _stage(self, order: np.ndarray, start: int) -> None:
         """Gather the rows of `order`, converted, from row `start` on."""
-        self._last_batch: tuple[np.ndarray, np.ndarray, np.ndarray | None] | None = (
-            None  # whose rows these may overwrite
-        )
+        self._last_batch: Batch | None = None  # whose rows these may overwrite
         stop = start + len(order)
         self._x[start:stop, : self.program.n_in] = take_rows(self._X, order)
         self._y[start:stop, : self._columns] = take_rows(self._Y, order).reshape(len(order), self._columns)

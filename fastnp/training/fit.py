@@ -1,23 +1,26 @@
-"""`fit`: a whole training run, with progress, validation, callbacks and a history."""
+"""`fit`: a whole training run, with progress, validation, early stopping, callbacks and a history."""
 
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..layers.sequential import Sequential
 from ..optimizers.optimizer import Optimizer
+from ..tensor import Tensor
 from .batches import unpacked
 from .checks import check_arguments, check_listeners
 from .compiled import CompiledRun, trainable
+from .early_stopping import EarlyStopping
 from .finite import are_finite, check_result, diverged
 from .history import History
 from .interrupts import held_back
 from .progress import progress_bar
 from .targets import check_targets, rows_of
 from .validation import validation_of
+from .watching import Watch
 
 
 def fit(
@@ -30,6 +33,7 @@ def fit(
     progress: bool = True,
     callback: Callable[[int, float], Any] | None = None,
     validation: Any = None,
+    early_stopping: EarlyStopping | None = None,
     history: History | None = None,
 ) -> History:
     """Train `model` for `epochs` passes over `dataloader`, as this loop does, to the same bits:
@@ -48,27 +52,55 @@ def fit(
             `optimizer.learning_rate`, and stop the training by returning True.
         validation: (X, Y), (X, Y, weight) or a loader, whose loss is taken after every epoch by `predict`. Batches of
             a loader count by what their rows weigh (with reduction 'sum' they are added): it is the loss of all.
+        early_stopping: an `EarlyStopping`, which stops a training that gets no better and restores the best epoch.
         history: a `History` to append to; it keeps what it has when an exception ends the run.
 
     Returns the history. Raises DivergedError, before the batch changes a parameter, when a loss is not finite, and at
     the end where parameters are not that were when it began; before anything is changed, ValueError or TypeError for
     epochs below 0, a loader without batches, a model without parameters or with none that the optimizer holds, a model
-    that ends in what the loss does itself, data that is not finite, targets that the loss does not take, and weights
-    that are negative or all 0. Ctrl-C leaves the model whole, as after the last completed update.
+    that ends in what the loss does itself, data that is not finite, targets that the loss does not take, weights that
+    are negative or all 0, and a validation loss to stop by without validation. Ctrl-C leaves the model whole, as after
+    the last completed update.
     """
     held_ones = check_arguments(model, loss_fn, optimizer, dataloader, epochs)
-    check_listeners(history, callback)
+    check_listeners(history, callback, early_stopping, validation)
     history = History() if history is None else history
     validate = None if validation is None else validation_of(model, loss_fn, validation)
-    if isinstance(model, Sequential):
-        model.warn_of_newcomers()
+    watch = Watch(model, optimizer, history, validate, early_stopping)
+    return _run(Parts(model, loss_fn, optimizer, dataloader), epochs, progress, callback, watch, history, held_ones)
+
+
+class Parts(NamedTuple):
+    """What a training takes."""
+
+    model: Any
+    loss_fn: Any
+    optimizer: Any
+    dataloader: Any
+
+
+def _run(
+    parts: Parts,
+    epochs: int,
+    progress: bool,
+    callback: Callable[[int, float], Any] | None,
+    watch: Watch,
+    history: History,
+    held_ones: list[Tensor],
+) -> History:
+    """`fit`, of what has been checked; `held_ones` are the parameters of the model that the optimizer holds."""
+    if isinstance(parts.model, Sequential):
+        parts.model.warn_of_newcomers()
     finite = are_finite(held_ones)
-    at_once = epochs if callback is None and validate is None else 1
+    at_once = epochs if callback is None and watch.sees_nothing else 1
+    history._begin()
     with progress_bar(epochs, progress) as bar, held_back() as held:
-        steps = _epochs(model, loss_fn, optimizer, dataloader, epochs, at_once, history, held)
-        done = _followed(steps, history, bar, validate, callback)
+        done = _followed(_epochs(parts, epochs, at_once, history, held), history, bar, watch, callback)
+        with held:
+            restored = watch.restore()
     if done and finite:
-        check_result(done - 1, len(dataloader) - 1, history.loss[-1], held_ones)
+        epoch, loss = restored or (done - 1, history.loss[-1])
+        check_result(epoch, len(parts.dataloader) - 1, loss, held_ones)
     return history
 
 
@@ -76,49 +108,41 @@ def _followed(
     steps: Iterator[int],
     history: History,
     bar: Any,
-    validate: Callable[[], float] | None,
+    watch: Watch,
     callback: Callable[[int, float], Any] | None,
 ) -> int:
-    """Train on, and tell of each step, until all are done or a callback stops it; returns how many epochs that were."""
+    """Train on, and tell of each step, until all are done or somebody stops it; returns how many epochs that were."""
     epoch = 0
     for done in steps:
         loss = history.loss[-1]
         epoch += done
         bar.set_postfix_str(f"loss {loss:.4g}", refresh=False)
         bar.update(done)
-        if validate is not None:
-            history.validation_loss.append(validate())
+        stop = watch.follow(epoch - 1, loss)
         answer = None if callback is None else callback(epoch - 1, loss)
-        if isinstance(answer, (bool, np.bool_)) and answer:
+        if stop or (isinstance(answer, (bool, np.bool_)) and answer):
             break
     return epoch
 
 
 def _epochs(
-    model: Any,
-    loss_fn: Any,
-    optimizer: Any,
-    dataloader: Any,
-    epochs: int,
-    at_once: int,
-    history: History,
-    held: AbstractContextManager[None],
+    parts: Parts, epochs: int, at_once: int, history: History, held: AbstractContextManager[None]
 ) -> Iterator[int]:
-    """Train one epoch, or up to `at_once`, at a time; add their mean losses to the history and give their number."""
+    """Train one epoch, or up to `at_once`, at a time; add them to the history and give their number."""
     run: CompiledRun | None = None
     epoch = 0
     while epoch < epochs:
         # Asked anew each time: a callback may have changed anything.
-        found = trainable(model, loss_fn, optimizer, dataloader)
+        found = trainable(*parts)
         if found is None:
-            _loop_epoch(model, loss_fn, optimizer, dataloader, epoch, history, held)
+            _loop_epoch(parts, epoch, history, held)
             done, error = 1, None
         else:
-            if run is None or not run.is_for(found, dataloader):
-                run = CompiledRun(found, loss_fn, optimizer, dataloader, held)
-            rows = rows_of(dataloader) if epoch and at_once == 1 else None
+            if run is None or not run.is_for(found, parts.dataloader):
+                run = CompiledRun(found, parts.loss_fn, parts.optimizer, parts.dataloader, held)
+            rows = rows_of(parts.dataloader) if epoch and at_once == 1 else None
             if rows is not None:  # somebody may have written into them
-                check_targets(model, loss_fn, rows)
+                check_targets(parts.model, parts.loss_fn, rows)
             done, error = run.epochs(epoch, min(at_once, epochs - epoch), history)
         epoch += done
         if done:
@@ -130,17 +154,10 @@ def _epochs(
                 del error  # it holds this frame, and with it the model
 
 
-def _loop_epoch(
-    model: Any,
-    loss_fn: Any,
-    optimizer: Any,
-    dataloader: Any,
-    epoch: int,
-    history: History,
-    held: AbstractContextManager[None],
-) -> None:
+def _loop_epoch(parts: Parts, epoch: int, history: History, held: AbstractContextManager[None]) -> None:
     """One epoch of the loop as a user writes it; adds the mean loss over its batches to the history."""
-    total, batches, expected, recorded = 0.0, 0, len(dataloader), False
+    model, loss_fn, optimizer, dataloader = parts
+    total, batches, expected, recorded, rate = 0.0, 0, len(dataloader), False, math.nan
     held_ones = {id(tensor) for tensor in optimizer.parameters}
     others = [tensor for tensor in model.parameters() if id(tensor) not in held_ones]  # which it does not clear
     for batch in dataloader:
@@ -152,6 +169,8 @@ def _loop_epoch(
         if not math.isfinite(loss):
             raise diverged(epoch, batches, loss, x, y, model.parameters(), pred)
         with held:
+            if not batches:
+                rate = _rate(optimizer)
             try:
                 model.backward(loss_fn.backward())
                 optimizer.step()
@@ -164,9 +183,19 @@ def _loop_epoch(
             if recorded:  # it gives more than its length says
                 history.loss[-1] = total / batches
             elif batches == expected:
-                history.loss.append(total / batches)
+                history._add([total / batches], [rate])
                 recorded = True
     if not batches:
         raise ValueError(f"fit: {dataloader!r} gave no batches in epoch {epoch}; it must be iterable again and again")
     if not recorded:  # it gave fewer than its length says
-        history.loss.append(total / batches)
+        with held:
+            history._add([total / batches], [rate])
+
+
+def _rate(optimizer: Any) -> float:
+    """The learning rate of the next update; NaN where an optimizer of the user's own has none that is a number."""
+    rate = getattr(optimizer, "learning_rate", math.nan)
+    try:
+        return float(rate)
+    except (TypeError, ValueError):
+        return math.nan

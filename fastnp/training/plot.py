@@ -48,13 +48,18 @@ def draw_fit(
     return figure
 
 
-def draw_history(losses: Sequence[float], validation_losses: Sequence[float]) -> Figure:
-    """The losses of every epoch on a logarithmic axis, in training and, where there are any, in validation."""
+def draw_history(losses: Sequence[float], validation_losses: Sequence[float], best_epoch: int | None = None) -> Figure:
+    """The losses of every epoch on a logarithmic axis, in training and, where there are any, in validation.
+
+    The best epoch, counted from 0, is marked.
+    """
     figure = _figure(7, 4.6)
     axes = figure.subplots()
     _plot_losses(axes, losses, FIT, "training")
     if validation_losses:
         _plot_losses(axes, validation_losses, POINTS, "validation")
+    if best_epoch is not None:
+        axes.axvline(best_epoch + 1, color=INK, linewidth=1.2, linestyle=(0, (4, 2)), label="best epoch")
     _finish(axes, "Loss", "epoch", "mean over the batches", "upper right")
     return figure
 

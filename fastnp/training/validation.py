@@ -52,13 +52,25 @@ def validation_of(model: Any, loss_fn: Any, validation: Any) -> Callable[[], flo
             raise ValueError(
                 f"fit: the validation data {validation!r} gave no batches; it must be iterable again and again"
             )
-        if len(losses) == 1:
-            return losses[0]
-        if getattr(loss_fn, "reduction", None) == "sum":
-            return float(np.sum(losses))
-        return float(np.average(losses, weights=counts)) if sum(counts) else 0.0
+        return _of_all(losses, None if getattr(loss_fn, "reduction", None) == "sum" else counts)
 
     return validate
+
+
+def _of_all(losses: list[float], counts: list[float] | None) -> float:
+    """The loss of all batches from that of each: their mean, each as often as it counts, or their sum for None.
+
+    Added up one after the other in doubles, as a kernel does: neither sum() nor np.sum() do so.
+    """
+    if len(losses) == 1:
+        return losses[0]
+    total, count = 0.0, 0.0
+    for i, loss in enumerate(losses):
+        total += loss if counts is None else loss * counts[i]
+        count += 0.0 if counts is None else counts[i]
+    if counts is None:
+        return total
+    return total / count if count else 0.0
 
 
 def _predict_by_call(model: Any, x: Any) -> Any:

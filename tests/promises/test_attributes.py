@@ -34,6 +34,7 @@ def world():
     optimizer, loss_fn, history = nn.SGD(parameters=model.parameters(), learning_rate=0.05), nn.MSE(), nn.History()
     loss_fn(model(x), y)
     parts = SimpleNamespace(model=model, loss_fn=loss_fn, optimizer=optimizer, loader=loader, history=history, rng=rng)
+    parts.stopping = nn.EarlyStopping(restore_best=False)
     parts.objects = [
         normal,
         he,
@@ -50,7 +51,7 @@ def world():
         loader,
         loader.sampler,
     ]
-    parts.objects += [optimizer, Descent(linear.parameters()), loss_fn, history, Points(), Ramp()]
+    parts.objects += [optimizer, Descent(linear.parameters()), loss_fn, history, parts.stopping, Points(), Ramp()]
     parts.objects += [cls() for cls in losses() if cls is not nn.MSE]
     parts.objects += [cls(parameters=model.parameters()) for cls in optimizers() if cls is not nn.SGD]
     return parts
@@ -86,7 +87,7 @@ def train(parts):
 
 def fit(parts):
     nn.fit(parts.model, parts.loss_fn, parts.optimizer, parts.loader, 2, progress=False, history=parts.history,
-           validation=(np.ones((2, 3)), np.ones((2, 2))))  # fmt: skip
+           validation=(np.ones((2, 3)), np.ones((2, 2))), early_stopping=parts.stopping)  # fmt: skip
     return state(parts)
 
 

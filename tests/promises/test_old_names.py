@@ -29,7 +29,7 @@ OLD = (
 def test_a_pickle_from_before_the_rooms():
     model, optimizer, loss_fn, loader, history = pickle.loads(zlib.decompress(base64.b85decode(OLD)))
     assert [type(part) for part in (model, optimizer, history)] == [nn.Sequential, nn.SGD, nn.History]
-    assert history.loss == [0.1015625]
+    assert history.loss == [0.1015625] and history.learning_rate == [] and history.best_epoch is None
     assert optimizer.velocity[1].tolist() == [[0.09375] * 3]
     np.testing.assert_array_equal(model.predict(np.ones((1, 2))), [[0.23162841796875]])
     assert len(nn.fit(model, loss_fn, optimizer, loader, 2, progress=False, history=history).loss) == 3
@@ -45,7 +45,7 @@ ROOMS = {
     ],
     "optimizers": ["Optimizer", "SGD"],
     "data": ["ArrayDataset", "BatchSampler", "DataLoader", "Dataset"],
-    "training": ["History", "fit"],
+    "training": ["EarlyStopping", "History", "fit"],
     "losses": ["BCEWithLogits", "CrossEntropy", "Huber", "Loss", "MAE", "MSE", "PoissonNLL", "Quantile"],
     "initializers": [
         "Constant", "HeNormal", "HeUniform", "Initializer", "Normal", "Uniform", "XavierNormal", "XavierUniform",

@@ -61,6 +61,7 @@ EFFECTS = {
     nn.HeNormal: INITIALIZER,
     nn.Tensor: {"clear_grad": TRAINING, "convert": NOWHERE},
     nn.History: {"plot": NOWHERE},
+    nn.EarlyStopping: {},  # settings alone
 }
 SPECIAL = ("__call__", "__iter__", "__len__", "__getitem__", "__getitems__")
 

@@ -47,6 +47,7 @@ REPRS = {
     "History(0 epochs)": nn.History(),
     "History(1 epoch, loss 1.5)": nn.History([1.5]),
     "History(2 epochs, loss 1.5 → 0.25, validation_loss 1 → 0.5)": nn.History([1.5, 0.25], [1.0, 0.5]),
+    "History(2 epochs, loss 1.5 → 0.25, best_epoch 1)": nn.History([1.5, 0.25], [], [0.1, 0.1], 1),
 }
 
 
@@ -58,7 +59,8 @@ def test_repr(text):
 def test_large_objects_are_short():
     model = nn.Sequential(*(nn.Linear(2, 2) for _ in range(800)))
     assert len(repr(model).splitlines()) < 20 and "… 788 more" in repr(model)
-    assert len(repr(nn.History([0.5] * 20_000))) < 100
+    losses = [0.123456] * 20_000
+    assert len(repr(nn.History(losses, losses, losses, 19_999))) < 120
 
 
 @pytest.mark.parametrize("cls", [nn.Linear, nn.ReLU, nn.Sequential, nn.MSE, nn.SGD, nn.DataLoader, nn.Normal])

@@ -243,7 +243,7 @@ def test_a_history_is_gone_on_with():
 
 @pytest.mark.parametrize("validated", [False, True])
 def test_a_history_draws_itself(validated, tmp_path):
-    history = nn.History([3.0, 2.0, 1.0], [4.0, 3.0, 2.0] if validated else [])
+    history = nn.History([3.0, 2.0, 1.0], [4.0, 3.0, 2.0] if validated else [], best_epoch=2 if validated else None)
     history.plot(tmp_path / "losses.png")
     assert (tmp_path / "losses.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ValueError, match=r"\.png"):

@@ -35,6 +35,10 @@ def test_a_history_is_drawn_with_and_without_validation():
     (axes,) = plot.draw_history([1.0, 0.1], [1.2, 0.0]).axes
     assert [line.get_label() for line in axes.lines] == ["training", "validation"]
     assert axes.lines[1].get_ydata()[0] == 1.2 and np.isnan(axes.lines[1].get_ydata()[1])
+    (axes,) = plot.draw_history([1.0, 0.1, 0.2], [], 1).axes
+    assert [line.get_label() for line in axes.lines] == ["training", "best epoch"]
+    at = axes.lines[0].get_xdata()[1]
+    assert list(axes.lines[1].get_xdata()) == [at, at]
 
 
 @pytest.mark.parametrize("losses", [[], [0.5], [0.0, 0.0], [np.nan, np.nan], [1.0, np.inf]])
