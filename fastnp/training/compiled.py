@@ -97,6 +97,7 @@ class CompiledRun:
         self._seconds_per_row = 6 * program.multiplications() / SLOWEST + SECONDS_PER_BATCH / batch
         self._gradients = np.zeros(0, dtype)  # where they are clipped
         self._no_rate: Exception | None = None
+        self._last_batch: Batch | None = None
         self._seconds_asking = 0.0
         self._made_for = self._what(trained, loader)
         # Which takes seconds the first time: Ctrl-C is not held back yet.
@@ -204,16 +205,17 @@ class CompiledRun:
 
     def _broken_off(self, epoch: int, batch: int, loss: float) -> Exception:
         """Why a call ended in the middle of an epoch."""
+        no_rate, self._no_rate = self._no_rate, None  # whose traceback holds this object
         if np.isfinite(loss):
-            assert self._no_rate is not None
-            return self._no_rate
+            assert no_rate is not None
+            return no_rate
         assert self._last_batch is not None  # it is the one
         x, y, *_ = self._last_batch
         return diverged(epoch, batch, float(loss), x, y, list(self._optimizer.parameters))
 
     def _stage(self, order: np.ndarray, start: int) -> None:
         """Gather the rows of `order`, converted, from row `start` on."""
-        self._last_batch: Batch | None = None  # whose rows these may overwrite
+        self._last_batch = None  # whose rows these may overwrite
         stop = start + len(order)
         self._x[start:stop, : self.program.n_in] = take_rows(self._X, order)
         self._y[start:stop, : self._columns] = take_rows(self._Y, order).reshape(len(order), self._columns)

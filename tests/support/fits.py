@@ -60,10 +60,10 @@ def data(rows=23, n_in=3, n_out=2, seed=1):
 CHAIN = [(3, 20), "relu", (20, 5), "relu", (5, 2)]
 
 
-def setup(layers=CHAIN, arrays=None, dtype=np.float32, sgd=(), loss=(), loss_of=nn.MSE, **loader):
+def setup(layers=CHAIN, arrays=None, dtype=np.float32, optimizer_of=nn.SGD, sgd=(), loss=(), loss_of=nn.MSE, **loader):
     """Everything that a training needs, made anew from seeds; `arrays` are X, Y and, where there are any, weights."""
     model = build(layers, dtype)
-    optimizer = nn.SGD(**{"parameters": model.parameters(), "learning_rate": 0.02} | dict(sgd))
+    optimizer = optimizer_of(**{"parameters": model.parameters(), "learning_rate": 0.02} | dict(sgd))
     rng = np.random.default_rng(5)
     np.random.seed(6)
     options = {"shuffle": True, "batch_size": 5} | loader
@@ -101,11 +101,19 @@ def loop(run, epochs, after=lambda epoch: None):
     return losses
 
 
+def kept(optimizer):
+    """What an optimizer keeps of its parameters, as {name: arrays}."""
+    return {name: getattr(optimizer, name) for name in optimizer._kernel_rule.kept}
+
+
 def state(run):
     """All that a user can see of a training, as {name: array}."""
     seen = {}
-    for i, (tensor, velocity) in enumerate(zip(run.optimizer.parameters, run.optimizer.velocity, strict=True)):
-        seen |= {f"data {i}": tensor.data, f"grad {i}": tensor.grad, f"velocity {i}": velocity}
+    for i, tensor in enumerate(run.optimizer.parameters):
+        seen |= {f"data {i}": tensor.data, f"grad {i}": tensor.grad}
+    for name, arrays in kept(run.optimizer).items():
+        seen |= {f"{name} {i}": array for i, array in enumerate(arrays)}
+    seen |= {"updates": run.optimizer.updates, "learning_rate": run.optimizer.learning_rate}
     for i, layer in enumerate(run.model.graphs):
         for name in "input", "activated", "seen":
             if hasattr(type(layer), name) or hasattr(layer, name):
