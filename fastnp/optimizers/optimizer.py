@@ -1,5 +1,6 @@
 """Optimizers: how gradients change parameters."""
 
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from ..checks import check_integer, check_rate, one_of, shown
 from ..overrides import Checks, TrackedList, Watched, put
+from ..schedules.schedule import MOST
 from ..tensor import Tensor
 from .newcomers import holds_since_now
 from .pace import counted, rate_at
@@ -26,7 +28,10 @@ def check_parameters(owner: str, name: str, value: Any) -> list[Tensor]:
 
 
 def _check_updates(owner: str, name: str, value: Any) -> int:
-    return check_integer(owner, name, value, 0)
+    number = check_integer(owner, name, value, 0)
+    if number > MOST:
+        raise ValueError(f"{owner}: {name} must be at most 2**53, got {shown(value)}")
+    return number
 
 
 class Optimizer(Watched):
@@ -63,8 +68,9 @@ class Optimizer(Watched):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if not hasattr(cls.step, "counts_updates"):
-            cls.step = counted(cls.step)  # type: ignore[method-assign]
+        step = inspect.getattr_static(cls, "step")
+        if getattr(step, "counts_updates", None) is not True and not getattr(step, "__isabstractmethod__", False):
+            cls.step = counted(step)  # type: ignore[method-assign]
 
     def __init__(
         self,
@@ -134,7 +140,10 @@ class Optimizer(Watched):
 
     def __repr__(self) -> str:
         tensors = [tensor for tensor in getattr(self, "parameters", ()) if isinstance(tensor, Tensor)]
-        rate = f"learning_rate={self._rate:g}" if self._schedule is None else f"schedule={shown(self._schedule)}"
+        rate = f"schedule={shown(self._schedule)}"
+        if self._schedule is None:  # also where a subclass has a learning rate of its own
+            number = getattr(self, "learning_rate", None)
+            rate = f"learning_rate={number:g}" if isinstance(number, float) else f"learning_rate={shown(number)}"
         values = {name: getattr(self, name, None) for name in self._rules}
         settings = [rate] + [f"{name}={value:g}" for name, value in values.items() if isinstance(value, float)]
         size = f"{sum(tensor.data.size for tensor in tensors)} parameters in {len(tensors)} tensors"

@@ -1,5 +1,6 @@
 """The learning rate of each update: a number, or what a schedule gives."""
 
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -24,10 +25,11 @@ def rates_ahead(
     owner: str, schedule: Callable[[int], Any], first: int, count: int
 ) -> tuple[np.ndarray, Exception | None]:
     """The rates of `count` updates, or those before the one for which a schedule gives none, and the error of that."""
-    if isinstance(schedule, Schedule) and type(schedule).__call__ is Schedule.__call__:
-        known = schedule.rates(first, count)
-        if np.isfinite(known).all():  # and negative it never is
-            return known, None
+    if isinstance(schedule, Schedule) and _asks_the_same(type(schedule)):
+        with contextlib.suppress(Exception):  # which is for one update, and below it is asked for which
+            known = schedule.rates(first, count)
+            if (np.isfinite(known) & (known >= 0)).all():
+                return known, None
     rates: list[float] = []
     try:
         for update in range(first, first + count):
@@ -37,13 +39,20 @@ def rates_ahead(
     return np.array(rates), None
 
 
-def counted(step: Callable[..., Any]) -> Callable[..., Any]:
-    """A user's `step` that counts the updates, unless it calls one that does."""
+def _asks_the_same(cls: type[Schedule]) -> bool:
+    """Whether a class of schedules gives one rate and many by the same formula."""
+    return cls.__call__ is Schedule.__call__ and cls.rates is Schedule.rates
+
+
+def counted(step: Any) -> Callable[..., Any]:
+    """A user's `step`, as it stands in a class, that counts the updates, unless it calls one that does."""
+    bound = getattr(type(step), "__get__", None)  # which a function has, and also what binds otherwise, or not at all
 
     @functools.wraps(step)
     def counting(optimizer: Any, *arguments: Any, **options: Any) -> Any:
         before = optimizer.updates
-        result = step(optimizer, *arguments, **options)
+        method = step if bound is None else bound(step, optimizer, type(optimizer))
+        result = method(*arguments, **options)
         if optimizer.updates == before:
             optimizer.updates = before + 1
         return result
