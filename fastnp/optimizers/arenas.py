@@ -14,12 +14,13 @@ from ..kernels.table import clipping
 from ..overrides import Checks, is_own, put, seen
 from ..program.op import Rule, own_of
 from ..tensor import Tensor
-from .kept import Held, Kept, Names, Where
+from .kept import Held, Kept, Names, Where, sums_of_squares
 from .optimizer import Optimizer, check_parameters
 from .pace import rates_ahead
 from .singly import SQUARES_PART, step_by_tensor
 
-_NOT_LINKED = None, None  # what the next plans are made for: a backend; and the settings, as an array
+# What the next steps need: the backend that plans are made for, settings as an array, and what sums up squares.
+_NOT_LINKED = None, None, None
 _set = object.__setattr__
 
 
@@ -69,7 +70,7 @@ class ArenaOptimizer(Optimizer):
     _laid_out: Sequence[Tensor] = ()
     _by_kernel = False
     _as_of = -1
-    _linked: tuple[Any, Any] = _NOT_LINKED
+    _linked: tuple[Any, Any, Any] = _NOT_LINKED
 
     def __init__(
         self,
@@ -178,11 +179,13 @@ class ArenaOptimizer(Optimizer):
             return np.array([self._rate]), None
         return rates_ahead(type(self).__name__, self._schedule, self.updates, count)
 
-    def _link(self, backend: Any) -> tuple[Any, Any]:
+    def _link(self, backend: Any) -> tuple[Any, Any, Any]:
         """Find out what the next steps need of a backend."""
         for held in self._held_arenas:
             held.next_plan = self._kernel_plan(held, backend, "flat", "squares")
-        linked = backend, self._kernel_sets()
+        clips = self.clip_norm is not None
+        sums = sums_of_squares(backend, SQUARES_PART, self._held_arenas, list(self.parameters)) if clips else ()
+        linked = backend, self._kernel_sets(), sums
         if own_of(self, "_kernel_rule", Rule) is not None:  # else settings may be what a method gives
             put(self, _linked=linked)
         return linked
@@ -192,17 +195,12 @@ class ArenaOptimizer(Optimizer):
         put(self, _linked=_NOT_LINKED)
 
     def step(self) -> None:
-        all_held, backend, rate, done, linked = (
-            self._kernel_held(),
-            kernels(),
-            self.learning_rate,
-            self.updates,
-            self._linked,
-        )
+        all_held, backend = self._kernel_held(), kernels()
+        rate, done, linked = self.learning_rate, self.updates, self._linked
         if self._by_kernel:
             if linked[0] is not backend:
                 linked = self._link(backend)
-            factor = 1.0 if self.clip_norm is None else self._clipping(backend)
+            factor = 1.0 if self.clip_norm is None else self._clipping(backend, linked[2])
             for held in all_held:
                 held.arena.write_cleared()
                 backend.update(held.next_plan, held.data, held.kept, held.grad, linked[1], rate, done, factor)
@@ -212,12 +210,13 @@ class ArenaOptimizer(Optimizer):
 
     step.counts_updates = True  # type: ignore[attr-defined]
 
-    def _clipping(self, backend: Any) -> float:
+    def _clipping(self, backend: Any, sums: Any) -> float:
         """What all gradients are multiplied by."""
-        squares = 0.0
         for held in self._held_arenas:
             held.arena.write_cleared()
-            squares += backend.squares(held.next_plan, held.grad)
+        squares = 0.0
+        for plan, gradients in sums:
+            squares += backend.squares(plan, gradients)
         return clipping(squares, self.clip_norm)  # type: ignore[arg-type]  # which is a number here
 
     def clear_grad(self) -> None:

@@ -112,6 +112,23 @@ def planned(
     return np.concatenate([plan, np.ravel(ranges), np.ravel(tensors)]).astype(np.int64)
 
 
+def sums_of_squares(
+    backend: Any, name: str, all_held: Sequence[Held], tensors: Sequence[Tensor]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Plans, and the gradients that each sums up: added up they give that of all tensors, one after the other.
+
+    That sum has the same bits however the tensors are spread over arenas.
+    """
+    if len(all_held) == 1:
+        return [(all_held[0].next_plan, all_held[0].grad)]
+    only = Names("", squares=name)
+    places = [(tensor._place, tensor._layout.size) for tensor in tensors]
+    return [
+        (planned(backend, only, place.arena.dtype.char, 0, False, [], [(place.offset, size)]), place.arena.grad)
+        for place, size in places
+    ]
+
+
 def side_by_side(ranges: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
     """Ranges (start, size, what), in their order in storage, joined where nothing lies between."""
     joined: list[tuple[int, int, int]] = []
