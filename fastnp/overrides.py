@@ -95,10 +95,11 @@ class Watched:
         """What else there is to do when a `TrackedList` has been assigned."""
 
     def __delattr__(self, name: str) -> None:
-        if name in self._replaced:
+        followed = name in self._replaced or name in self._counted
+        if followed:
             count_change()
         super().__delattr__(name)
-        if name in self._replaced:
+        if followed:
             put(self, _replaced=self._replaced - {name})
             count_change()
 
@@ -106,7 +107,7 @@ class Watched:
 _set = object.__setattr__
 
 
-def put(watched: Any, **attributes: Any) -> None:
+def put(watched: Any, /, **attributes: Any) -> None:
     """Set attributes past all rules.
 
     Where attributes are read often, nothing may ask for `__dict__` or vars(): Python 3.11 then gives the object

@@ -194,6 +194,10 @@ class ArenaOptimizer(Optimizer):
         super().__setattr__(name, value)
         put(self, _linked=_NOT_LINKED)
 
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        put(self, _linked=_NOT_LINKED)
+
     def step(self) -> None:
         all_held, backend = self._kernel_held(), kernels()
         rate, done, linked = self.learning_rate, self.updates, self._linked

@@ -61,5 +61,21 @@ def test_everything_can_be_copied(clone, make):
     assert type(other) is type(original)
 
 
+@pytest.mark.parametrize("clone", [pickled, deepcopied])
+@pytest.mark.parametrize("make", [
+    lambda: nn.Linear(2, 3), lambda: nn.MSE(), lambda: nn.Tensor(2), lambda: nn.Adam([nn.Tensor(2)]), Scale,
+    lambda: nn.BatchSampler(range(5)), lambda: nn.Constant(), lambda: nn.History(), lambda: build(2, 3),
+    lambda: nn.ArrayDataset([[1.0]], [[1.0]]), lambda: nn.DataLoader([1, 2]), lambda: nn.LayerNorm(3),
+], ids=lambda make: type(make()).__name__)  # fmt: skip
+def test_attributes_of_ones_own_go_along_whatever_their_names(clone, make):
+    original = make()
+    for name in NAMES:
+        setattr(original, name, "mine")
+    assert {getattr(clone(original)[0], name) for name in NAMES} == {"mine"}
+
+
+NAMES = ["watched", "attributes", "self", "state", "name"]
+
+
 def test_pickled_weights_hold_no_padding():
     assert len(pickle.dumps(nn.Tensor((100, 1)))) < 2 * 100 * 4 + 600
