@@ -10,6 +10,7 @@ from types import FunctionType
 
 import numpy as np
 import pytest
+from public import optimizers
 from twins import FUSED
 
 import fastnp as nn
@@ -67,8 +68,8 @@ def numbers(shape, seed):
     return ((np.arange(seed, seed + count) * 7919 % 1013) / 1013 - 0.5).reshape(shape)
 
 
-def trained(name, dtype):
-    """Parameters and velocities after an epoch of the loop and two of `fit`."""
+def trained(name, dtype, cls=nn.SGD, **options):
+    """Parameters and what is kept of them after an epoch of the loop and two of `fit`."""
     made = []
     for i, layer in enumerate(LAYERS[name]):
         if isinstance(layer, tuple):
@@ -81,20 +82,77 @@ def trained(name, dtype):
     loader = nn.DataLoader(
         nn.ArrayDataset(numbers((23, widths[0][0]), 5), numbers((23, widths[-1][1]), 7)), batch_size=5
     )
-    loss_fn, optimizer = nn.MSE(), nn.SGD(parameters=model.parameters(), learning_rate=0.01, weight_decay=0.001)
+    loss_fn, options = nn.MSE(), {"learning_rate": 0.01, "weight_decay": 0.001} | options
+    optimizer = cls(parameters=model.parameters(), **options)
     for x, y in loader:
         loss_fn(model(x), y)
         model.backward(loss_fn.backward())
         optimizer.step()
         optimizer.clear_grad()
     nn.fit(model, loss_fn, optimizer, loader, 2, progress=False)
-    return [tensor.data for tensor in model.parameters()] + optimizer.velocity
+    kept = [array for name in cls._kernel_rule.kept for array in getattr(optimizer, name)]
+    return [tensor.data for tensor in model.parameters()] + kept
+
+
+def digest_of(arrays):
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).tobytes())
+    return digest.hexdigest()[:16]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", LAYERS)
 def test_bits(name, dtype, numba):
-    digest = hashlib.sha256()
-    for array in trained(name, dtype):
-        digest.update(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).tobytes())
-    assert digest.hexdigest()[:16] == BITS[name, dtype]
+    assert digest_of(trained(name, dtype)) == BITS[name, dtype]
+
+
+# --- optimizers, on a network with a normalization ---
+
+CLIPPED = {"clip_norm": 0.1, "decay_bias": False, "learning_rate": nn.schedules.Step(0.01, 4, 0.5)}
+OPTIMIZERS = {
+    "SGD": (nn.SGD, {}),
+    "Nesterov": (nn.SGD, {"nesterov": True, "decay_type": "l1"}),
+    "Adam": (nn.Adam, {}),
+    "AdamW": (nn.AdamW, {"decay_bias": False}),
+    "RMSprop": (nn.RMSprop, {}),
+    "RMSprop, momentum": (nn.RMSprop, {"momentum": 0.9, "decay_type": "l1"}),
+}
+OPTIMIZERS |= {f"{name}, clipped": (cls, options | CLIPPED) for name, (cls, options) in OPTIMIZERS.items()}
+BITS_OF_OPTIMIZERS = {
+    ("SGD", "float32"): "b796decb6ab9a46b",
+    ("SGD", "float64"): "1b6bd35dd54b4600",
+    ("Nesterov", "float32"): "8366437e4d2451b4",
+    ("Nesterov", "float64"): "95445ea440f61408",
+    ("Adam", "float32"): "088ad960ecafff4c",
+    ("Adam", "float64"): "d2b220046db98d26",
+    ("AdamW", "float32"): "ffd7e21e524b6b8f",
+    ("AdamW", "float64"): "1c619c4a0ad6d17f",
+    ("RMSprop", "float32"): "edb62db910e2abbc",
+    ("RMSprop", "float64"): "c5ba40414b779025",
+    ("RMSprop, momentum", "float32"): "bc13b1c6669f29c2",
+    ("RMSprop, momentum", "float64"): "9b6b45bff7495f3a",
+    ("SGD, clipped", "float32"): "9a1a302e9b6039ca",
+    ("SGD, clipped", "float64"): "036dae19337472b6",
+    ("Nesterov, clipped", "float32"): "2a1f07d0144af8ab",
+    ("Nesterov, clipped", "float64"): "4d9f5ddc1e23dfcc",
+    ("Adam, clipped", "float32"): "25d325c7e4e61f4a",
+    ("Adam, clipped", "float64"): "1f5fa0b4b38a2b0e",
+    ("AdamW, clipped", "float32"): "be8ed0dc7c670888",
+    ("AdamW, clipped", "float64"): "fb8b43e8a847b471",
+    ("RMSprop, clipped", "float32"): "ffd40e8b8ecd5c01",
+    ("RMSprop, clipped", "float64"): "a0153797cd88559e",
+    ("RMSprop, momentum, clipped", "float32"): "d47c3834384cf95c",
+    ("RMSprop, momentum, clipped", "float64"): "cbfa0525d4690948",
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_bits_of_optimizers(name, dtype, numba):
+    cls, options = OPTIMIZERS[name]
+    assert digest_of(trained("norm", dtype, cls, **options)) == BITS_OF_OPTIMIZERS[name, dtype]
+
+
+def test_every_optimizer_has_its_bits():
+    assert {cls for cls, _ in OPTIMIZERS.values()} == set(optimizers())
