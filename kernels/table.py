@@ -45,9 +45,8 @@ BATCH_SIZE = 1
 ROWS = 2  # of an epoch
 STRIDE = 3  # from the first row of an epoch to that of the next
 REDUCTION = 4
-UPDATES = 5  # that were made before
-RATE_STEP = 6  # from the learning rate of an update to that of the next: 1, or 0 where all have one
-JOB_COLUMNS = 7
+RATE_STEP = 5  # from the learning rate of an update to that of the next: 1, or 0 where all have one
+JOB_COLUMNS = 6
 
 # How an optimizer changes the parameters in one arena, as integers: a *plan*. Its columns:
 BEGIN = 0  # what makes the numbers of an update, by number …

@@ -10,7 +10,6 @@ from .. import overrides
 from ..arrays import real_array
 from ..backend import kernels
 from ..checks import check_flag, check_positive, shown
-from ..kernels.table import clipping
 from ..overrides import Checks, is_own, put, seen
 from ..program.op import Rule, own_of
 from ..tensor import Tensor
@@ -204,24 +203,27 @@ class ArenaOptimizer(Optimizer):
         if self._by_kernel:
             if linked[0] is not backend:
                 linked = self._link(backend)
-            factor = 1.0 if self.clip_norm is None else self._clipping(backend, linked[2])
+            clip_norm = self.clip_norm or 0.0
+            squares = self._squares(backend, linked[2]) if clip_norm else 0.0
             for held in all_held:
                 held.arena.write_cleared()
-                backend.update(held.next_plan, held.data, held.kept, held.grad, linked[1], rate, done, factor)
+                backend.update(
+                    held.next_plan, held.data, held.kept, held.grad, linked[1], rate, done, squares, clip_norm
+                )
         else:
             step_by_tensor(self, backend, rate)
         _set(self, "updates", done + 1)
 
     step.counts_updates = True  # type: ignore[attr-defined]
 
-    def _clipping(self, backend: Any, sums: Any) -> float:
-        """What all gradients are multiplied by."""
+    def _squares(self, backend: Any, sums: Any) -> float:
+        """The square of the norm of all gradients together."""
         for held in self._held_arenas:
             held.arena.write_cleared()
         squares = 0.0
         for plan, gradients in sums:
             squares += backend.squares(plan, gradients)
-        return clipping(squares, self.clip_norm)  # type: ignore[arg-type]  # which is a number here
+        return squares
 
     def clear_grad(self) -> None:
         for held in self._kernel_held():

@@ -21,11 +21,12 @@ def step_by_tensor(optimizer: Any, backend: Any, rate: float) -> None:
         gradient = aligned_zeros(tensor._layout.size, tensor.dtype)
         tensor._layout.view(gradient)[...] = tensor.grad
         gradients.append(gradient)
-    factor = 1.0
-    if optimizer.clip_norm is not None:
-        factor = clipping(sum(_squares(backend, gradient) for gradient in gradients), optimizer.clip_norm)
+    clip_norm, squares = optimizer.clip_norm or 0.0, 0.0
+    if clip_norm:
+        for gradient in gradients:
+            squares += _squares(backend, gradient)
     for tensor, gradient in zip(optimizer.parameters, gradients, strict=True):
-        _update(optimizer, backend, tensor, gradient, rate, factor)
+        _update(optimizer, backend, tensor, gradient, rate, squares, clip_norm)
 
 
 def _plan(backend: Any, names: Names, char: str, size: int) -> np.ndarray:
@@ -38,7 +39,9 @@ def _squares(backend: Any, gradient: np.ndarray) -> float:
     return result
 
 
-def _update(optimizer: Any, backend: Any, tensor: Any, gradient: np.ndarray, rate: float, factor: float) -> None:
+def _update(
+    optimizer: Any, backend: Any, tensor: Any, gradient: np.ndarray, rate: float, squares: float, clip_norm: float
+) -> None:
     layout: Layout = tensor._layout
     kinds = optimizer._kept_of(tensor)
     p, kept = aligned_zeros(layout.size, tensor.dtype), aligned_zeros(layout.size * len(kinds), tensor.dtype)
@@ -50,8 +53,9 @@ def _update(optimizer: Any, backend: Any, tensor: Any, gradient: np.ndarray, rat
     weight_decay = optimizer.weight_decay if decays else 0.0
     if not is_own(optimizer, Optimizer, "get_decay"):
         weight_decay, decay = 0.0, optimizer.get_decay(tensor.data) if decays else 0.0
-        gradient *= gradient.dtype.type(factor)
-        factor = 1.0
+        if clip_norm:
+            gradient *= gradient.dtype.type(clipping(squares, clip_norm))
+            clip_norm = 0.0
         if optimizer._decays_apart:
             data -= rate * decay
         else:
@@ -59,7 +63,7 @@ def _update(optimizer: Any, backend: Any, tensor: Any, gradient: np.ndarray, rat
     name = f"updates.{optimizer._rule_name()}"
     plan = _plan(backend, Names(f"{name}.begin", f"{name}.flat"), tensor.dtype.char, layout.size)
     settings = np.array([optimizer._kernel_settings(weight_decay)])
-    backend.update(plan, p, kept, gradient, settings, rate, optimizer.updates, factor)
+    backend.update(plan, p, kept, gradient, settings, rate, optimizer.updates, squares, clip_norm)
     for array, value in zip(kinds, arrays, strict=True):
         array[...] = value
     tensor.data = data

@@ -176,7 +176,6 @@ class Job(NamedTuple):
     rows: int  # of an epoch
     stride: int  # from the first row of an epoch to that of the next
     reduction: int
-    updates: int  # made before
     rate_step: int  # from the learning rate of an update to that of the next
 
 
@@ -190,4 +189,5 @@ class Update(NamedTuple):
     gradients: np.ndarray
     settings: np.ndarray
     rates: np.ndarray
+    before: int  # how many updates were made
     clip_norm: float

@@ -212,7 +212,7 @@ class Program:
         space = self._workspace or Workspace(self._ops, self.arena, 0, self.dtype)
         table = space.training(backend, update.rule, update.trained)
         if (backend.name, self.dtype.char) not in _trained:
-            numbers, none, job = np.zeros(0, self.dtype), np.zeros((0, 1), self.dtype), Job(loss, 1, 0, 0, SUM, 0, 0)
+            numbers, none, job = np.zeros(0, self.dtype), np.zeros((0, 1), self.dtype), Job(loss, 1, 0, 0, SUM, 0)
             _train(backend, np.zeros(0), job, table, numbers, numbers, numbers, none, none, update=update)
             _trained.add((backend.name, self.dtype.char))
 

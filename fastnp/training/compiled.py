@@ -111,14 +111,13 @@ class CompiledRun:
     def _update(self, rates: np.ndarray) -> Update:
         """What a kernel is told of the optimizer, for updates of these learning rates."""
         optimizer, (_, rows, held) = self._optimizer, self._trained
-        rule, clip_norm, none = optimizer._rule_name(), optimizer.clip_norm, np.zeros(0, self.program.dtype)
-        if clip_norm is None:
-            plan = optimizer._kernel_plan(held, kernels())
-            return Update(rule, rows, plan, held.kept, none, optimizer._kernel_sets(), rates, 0.0)
-        if not self._gradients.size:
+        clip_norm = optimizer.clip_norm or 0.0
+        rule, roles = ("gradients", ("flat", "squares")) if clip_norm else (optimizer._rule_name(), ())
+        if clip_norm and not self._gradients.size:
             self._gradients = aligned_zeros(held.data.size, self.program.dtype)
-        plan = optimizer._kernel_plan(held, kernels(), "flat", "squares")
-        return Update("gradients", rows, plan, held.kept, self._gradients, optimizer._kernel_sets(), rates, clip_norm)
+        gradients = self._gradients if clip_norm else self._gradients[:0]
+        of_optimizer = optimizer._kernel_plan(held, kernels(), *roles), held.kept, gradients, optimizer._kernel_sets()
+        return Update(rule, rows, *of_optimizer, rates, optimizer.updates, clip_norm)
 
     def _what(self, trained: Trained, loader: DataLoader) -> tuple[Any, ...]:
         sampler, dataset, optimizer = loader.sampler, loader.dataset, self._optimizer
@@ -227,7 +226,7 @@ class CompiledRun:
         optimizer, program, loss_fn = self._optimizer, self.program, self._loss_fn
         batch_size, reduction = min(self._batch_size, rows), REDUCTIONS[loss_fn.reduction]
         rate_step = int(optimizer.schedule is not None)
-        job = Job(self._loss(), batch_size, rows, stride, reduction, optimizer.updates, rate_step)
+        job = Job(self._loss(), batch_size, rows, stride, reduction, rate_step)
         update, loss_numbers = self._update(rates), loss_fn._numbers_as(program.dtype, program.n_out)
         start = time.perf_counter()
         done = program.train(losses, job, update, loss_numbers, self._x, self._y)

@@ -19,14 +19,14 @@ def _address(name, char):
     found = getattr(importlib.import_module(f".{room}", __package__), of)
     if role == "sum":
         return part(found, types.float64(p, p, i, p, i, p, i, i, i), name)
+    integers, doubles, double = types.CPointer(types.int64), types.CPointer(types.float64), types.float64
     if role == "squares":
-        return part(found, types.float64(p, i), name)
-    if role == "begin":
-        double = types.CPointer(types.float64)
-        return part(found.begin, types.void(p, double, types.float64, i, double), name)
+        return part(found, double(integers, p), name)
     updates = importlib.import_module(".updates", __package__)
+    if role == "begin":
+        return part(updates.begin(found.begin), types.void(integers, p, doubles, i, double, i, doubles, i), name)
     if role == "flat":
-        return part(updates.flat(found.update), types.void(p, p, i, p, i, number, p), name)
+        return part(updates.flat(found.update), types.void(integers, p, p, p, double, double, p), name)
     if role == "parameters":
         done = getattr(updates, *rule)
         return part(found.parameters(done.update, done.ahead), types.void(ROW_TYPE, p, p, p, p, i, p, i), name)

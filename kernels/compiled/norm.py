@@ -1,7 +1,8 @@
 """The norm of gradients, by which they are clipped (R. Pascanu, T. Mikolov, Y. Bengio, 2013)."""
 
+from ..table import PLAN_COLUMNS, RANGES, TENSORS
 from ._jit import inlined
-from .simd import add, at, fma, load_columns, sixteen, sum_by_halves, widen
+from .simd import add, at, fma, load_columns, read, sixteen, sum_by_halves, widen
 
 
 @inlined
@@ -10,10 +11,18 @@ def _squares(sums, g, i, size):
     return fma(wide, wide, sums)
 
 
-def gradients(g, size):
-    """Σ g² over `size` numbers in double, in two times 16 lanes whatever the CPU, and then by halves."""
-    even = widen(sixteen(g))
-    odd = even
-    for i in range(0, size, 32):
-        even, odd = _squares(even, g, i, size), _squares(odd, g, i + 16, size)
-    return sum_by_halves(add(even, odd))
+def gradients(plan, g):
+    """Σ g² in double over the tensors of a plan, one after the other, whatever lies between them.
+
+    Of each: in two times 16 lanes whatever the CPU, and then by halves.
+    """
+    result, first = 0.0, PLAN_COLUMNS + 3 * read(at(plan, RANGES))
+    for column in range(first, first + 2 * read(at(plan, TENSORS)), 2):
+        start, size = read(at(plan, column)), read(at(plan, column + 1))
+        even = widen(sixteen(g))
+        odd = even
+        for i in range(0, size, 32):
+            even = _squares(even, at(g, start), i, size)
+            odd = _squares(odd, at(g, start), i + 16, size)
+        result += sum_by_halves(add(even, odd))
+    return result

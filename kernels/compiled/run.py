@@ -2,34 +2,26 @@
 
 import math
 
-from .. import table as columns
 from ..table import (
     BATCH_SIZE,
     BEGIN,
     COUNTS,
-    FAR,
     FLAT,
     LOSS,
-    PLAN_COLUMNS,
-    RANGES,
     RATE_STEP,
     REDUCTION,
     ROWS,
     RULE_NUMBERS,
-    SETS,
     SQUARES,
     STRIDE,
-    TENSORS,
-    UPDATES,
 )
 from . import walk
-from ._jit import inlined, kernel
+from ._jit import kernel
 from .calling import call, call_for_number, row
 from .simd import at, number_like, pointer, room, write
 
-clipping = inlined(columns.clipping)
 ROOM = 2 * RULE_NUMBERS + 1  # for two sets of numbers, and one that is 0
-RULE_MEMORY = 4
+MEMORY = 4  # doubles of a rule
 
 
 @kernel
@@ -68,120 +60,69 @@ def loss(part, results, pred, target, numbers, reduction):
 @kernel
 def squares(plan, g):
     """Σ g² over the gradients g (size,) of the tensors of a plan, a double."""
-    return _squares(plan, pointer(g, 0))
+    return call_for_number(plan[SQUARES], (pointer(plan, 0), pointer(g, 0)))
 
 
 @kernel
-def update(plan, p, kept, g, settings, rate, done, factor):
-    """Change the parameters p (size,) of a plan once, by `factor` times the gradients g (size,).
+def update(plan, p, kept, g, settings, rate, before, squares, clip_norm):
+    """Change the parameters p (size,) of a plan once by the gradients g (size,), after `before` updates.
 
     plan (·,) int64 is described in `table`; kept (multiple of size,) is what its rule keeps. settings (sets, ·),
-    doubles, rate and done, the number of updates made before, are what the rule makes its numbers from.
+    doubles, and the learning rate are what the rule makes its numbers from. Where clip_norm is not 0, the gradients,
+    the square of whose norm is `squares`, are clipped to it.
     """
-    numbers = room(pointer(p, 0), ROOM)
-    _begin(plan, numbers, settings, rate, done, _no_memory(settings))
-    _update(plan, pointer(p, 0), pointer(kept, 0), pointer(g, 0), factor, numbers)
+    plan_, params, numbers = pointer(plan, 0), pointer(p, 0), room(pointer(p, 0), ROOM)
+    of_rule, memory = pointer(settings, 0), room(pointer(settings, 0), MEMORY)
+    call(plan[BEGIN], (plan_, numbers, of_rule, settings.shape[1], rate, before, memory, 1))
+    call(plan[FLAT], (plan_, params, pointer(kept, 0), pointer(g, 0), squares, clip_norm, numbers))
 
 
 @kernel
-def train(losses, job, plan, table, work, params, kept, gradients, settings, rates, clip_norm, loss_numbers, x, y):
+def train(
+    losses, job, plan, table, work, params, kept, gradients, settings, rates, before, clip_norm, loss_numbers, x, y
+):
     """Train a program on batches; returns how many updates were made.
 
     One epoch for each number in losses (epochs,), a double to which the losses of its batches are added.
     Epoch e takes the rows e·STRIDE … e·STRIDE + ROWS − 1 of x (·, ld_in), padded, and y (·, ·), the targets as the loss
     takes them, in batches of BATCH_SIZE; the last may be shorter. job (JOB_COLUMNS,) int64; work, params and table are
-    as for `backward`, plan, kept and settings as for `update`; rates (updates,), or (1,) where RATE_STEP is 0, doubles.
-    A loss that is not finite, which is then left in losses, or the end of the rates, ends the call before that batch
-    changes a parameter.
+    as for `backward`, plan, kept, settings and before as for `update`; rates (updates,), or (1,) where RATE_STEP is 0,
+    doubles. A loss that is not finite, which is then left in losses, or the end of the rates, ends the call before that
+    batch changes a parameter.
 
     Where clip_norm is not 0, the rows keep the gradients, in gradients (size,), and parameters change by these when
     their norm is known; else they change in the rows, and gradients is empty.
     """
-    done = 0
+    last = row(table, len(table) - 1)
+    plan_, work_, params_, kept_ = pointer(plan, 0), pointer(work, 0), pointer(params, 0), pointer(kept, 0)
+    pred, dpred, n, ld, stride = at(work_, last.y), at(work_, last.dy), last.n_out, last.ld_out, job[STRIDE]
+    of_rule, memory, numbers = pointer(settings, 0), room(pointer(settings, 0), MEMORY), room(params_, ROOM)
+    target, far, of_rows = kept_, params.size, numbers
+    if clip_norm != 0:
+        target, far, of_rows = pointer(gradients, 0), 0, at(numbers, 2 * RULE_NUMBERS)
+        write(of_rows, number_like(of_rows, 0.0))  # by which the rows store gradients
+    done, rate_before = 0, math.nan
     for epoch in range(len(losses)):
-        before = done
-        done = _epoch(losses, epoch, done, job, plan, table, work, params, kept, gradients, settings, rates, clip_norm,
-                      loss_numbers, x, y)  # fmt: skip
-        if done - before < -(-job[ROWS] // job[BATCH_SIZE]):
-            break
-    return done
-
-
-# --- what these share ---
-
-
-@inlined
-def _no_memory(settings):
-    """What a rule may remember from one update for the next, in one call: of none yet."""
-    memory = room(pointer(settings, 0), RULE_MEMORY)
-    for i in range(RULE_MEMORY):
-        write(at(memory, i), -1.0)
-    return memory
-
-
-@inlined
-def _begin(plan, numbers, settings, rate, done, memory):
-    """Make the numbers of an update: one set, or two."""
-    for i in range(plan[SETS]):
-        of = pointer(settings, i * settings.shape[1])
-        call(plan[BEGIN], (at(numbers, i * RULE_NUMBERS), of, rate, done, memory))
-
-
-@inlined
-def _squares(plan, g):
-    """Those of each tensor by itself, then one tensor after the other."""
-    result, first = 0.0, PLAN_COLUMNS + 3 * plan[RANGES]
-    for i in range(plan[TENSORS]):
-        start, size = plan[first + 2 * i], plan[first + 2 * i + 1]
-        result += call_for_number(plan[SQUARES], (at(g, start), size))
-    return result
-
-
-@inlined
-def _update(plan, p, kept, g, factor, numbers):
-    """Apply a rule to all ranges, by gradients that were kept."""
-    number = number_like(p, factor)
-    for i in range(plan[RANGES]):
-        column = PLAN_COLUMNS + 3 * i
-        start, size, of = plan[column], plan[column + 1], at(numbers, plan[column + 2])
-        call(plan[FLAT], (at(p, start), at(kept, start), plan[FAR], at(g, start), size, number, of))
-
-
-@inlined
-def _epoch(losses, epoch, done, job, plan, table, work, params, kept, gradients, settings, rates, clip_norm,
-           loss_numbers, x, y):  # fmt: skip
-    """One epoch, `done` updates after the call began; returns how many there are then."""
-    last, first_row = row(table, len(table) - 1), epoch * job[STRIDE]
-    work_, params_, kept_, gradients_ = pointer(work, 0), pointer(params, 0), pointer(kept, 0), pointer(gradients, 0)
-    pred, dpred = at(work_, last.y), at(work_, last.dy)
-    numbers = room(params_, ROOM)
-    none = at(numbers, 2 * RULE_NUMBERS)  # of the rule that stores gradients
-    write(none, number_like(none, 0.0))
-    rate_before, memory = math.nan, _no_memory(settings)
-    for start in range(first_row, first_row + job[ROWS], job[BATCH_SIZE]):
-        batch = min(job[BATCH_SIZE], first_row + job[ROWS] - start)
-        inputs = pointer(x, start * x.shape[1])
-        walk.forward(inputs, work_, params_, table, batch)
-        arguments = (
-            dpred, pred, last.ld_out, pointer(y, start * y.shape[1]), y.shape[1], pointer(loss_numbers, 0), batch,
-            last.n_out, job[REDUCTION],
-        )  # fmt: skip
-        loss = call_for_number(job[LOSS], arguments)
-        if not math.isfinite(loss):
-            losses[epoch] = loss
-            break
-        losses[epoch] += loss
-        if done * job[RATE_STEP] == len(rates):
-            break
-        rate = rates[done * job[RATE_STEP]]
-        if rate != rate_before or plan[COUNTS]:
-            _begin(plan, numbers, settings, rate, job[UPDATES] + done, memory)
-            rate_before = rate
-        if clip_norm == 0:
-            walk.backward(inputs, work_, params_, kept_, params.size, numbers, table, batch)
-        else:
-            walk.backward(inputs, work_, params_, gradients_, 0, none, table, batch)
-            factor = clipping(_squares(plan, gradients_), clip_norm)
-            _update(plan, params_, kept_, gradients_, factor, numbers)
-        done += 1
+        for start in range(epoch * stride, epoch * stride + job[ROWS], job[BATCH_SIZE]):
+            batch = min(job[BATCH_SIZE], epoch * stride + job[ROWS] - start)
+            inputs, of_batch = pointer(x, start * x.shape[1]), pointer(y, start * y.shape[1])
+            walk.forward(inputs, work_, params_, table, batch)
+            arguments = dpred, pred, ld, of_batch, y.shape[1], pointer(loss_numbers, 0), batch, n, job[REDUCTION]
+            loss = call_for_number(job[LOSS], arguments)
+            if not math.isfinite(loss):
+                losses[epoch] = loss
+                return done
+            losses[epoch] += loss
+            if done * job[RATE_STEP] == len(rates):
+                return done
+            rate = rates[done * job[RATE_STEP]]
+            if rate != rate_before or plan[COUNTS]:
+                first = done == 0
+                call(plan[BEGIN], (plan_, numbers, of_rule, settings.shape[1], rate, before + done, memory, first))
+                rate_before = rate
+            walk.backward(inputs, work_, params_, target, far, of_rows, table, batch)
+            if clip_norm != 0:
+                squares = call_for_number(plan[SQUARES], (plan_, target))
+                call(plan[FLAT], (plan_, params_, kept_, target, squares, clip_norm, numbers))
+            done += 1
     return done

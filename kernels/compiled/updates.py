@@ -11,6 +11,8 @@ Whatever is kept becomes 0 where it is below the smallest normal number.
 import math
 from typing import Any, NamedTuple
 
+from .. import table
+from ..table import FAR, PLAN_COLUMNS, RANGES, RULE_NUMBERS, SETS
 from ._jit import inlined, inner
 from .simd import (
     add,
@@ -31,6 +33,8 @@ from .simd import (
     write,
     zeros,
 )
+
+clipping = inlined(table.clipping)
 
 
 class Rule(NamedTuple):
@@ -90,7 +94,8 @@ gradients = Rule(_accumulate, _nothing_ahead)
 # --- momentum (B. T. Polyak, 1964; Y. Nesterov, 1983, as I. Sutskever et al., 2013, write it) ---
 
 
-def _begin_momentum(numbers, settings, rate, done, memory):
+@inlined
+def _begin_momentum(numbers, settings, rate, before, memory, first):
     """settings: momentum, weight decay, whether it is l1; numbers: the learning rate before these."""
     _write(numbers, (rate, read(settings), read(at(settings, 1)), read(at(settings, 2))))
 
@@ -134,13 +139,13 @@ VANISHED = 1e-30  # a power as small is 0: nobody sees it beside 1
 
 
 @inlined
-def _power(base, count, memory):
-    """baseᶜᵒᵘⁿᵗ. The first number in memory is the count that it is of, and the second the power.
+def _power(base, count, memory, first):
+    """baseᶜᵒᵘⁿᵗ. In memory is the power before, and first the count that it is of, unless this is the `first` one.
 
     The bits are the same, whether the power before is known or not.
     """
-    if read(memory) != count:
-        if read(memory) == count - 1 and count % BLOCK != 0:
+    if first or read(memory) != count:
+        if not first and read(memory) == count - 1 and count % BLOCK != 0:
             power = base * read(at(memory, 1))
         else:
             power = base ** float(count - count % BLOCK)
@@ -153,7 +158,8 @@ def _power(base, count, memory):
     return read(at(memory, 1))
 
 
-def _begin_adam(numbers, settings, rate, done, memory):
+@inlined
+def _begin_adam(numbers, settings, rate, before, memory, first):
     """settings: beta1, beta2, epsilon, weight decay, whether it is l1, whether it is apart from the gradients.
 
     numbers: −rate / (1 − beta1ᵗ), beta1, 1 − beta1, beta2, 1 − beta2, 1 / √(1 − beta2ᵗ), epsilon, the decay of the
@@ -161,8 +167,8 @@ def _begin_adam(numbers, settings, rate, done, memory):
     """
     beta1, beta2, decay = read(settings), read(at(settings, 1)), read(at(settings, 3))
     l1, apart = read(at(settings, 4)), read(at(settings, 5)) != 0
-    count = done + 1
-    power1, power2 = _power(beta1, count, memory), _power(beta2, count, at(memory, 2))
+    count = before + 1
+    power1, power2 = _power(beta1, count, memory, first), _power(beta2, count, at(memory, 2), first)
     step, scale = -rate / (1 - power1), 1 / math.sqrt(1 - power2)
     of_gradients, of_parameters = 0.0 if apart else decay, -rate * decay if apart else 0.0
     epsilon = read(at(settings, 2))
@@ -200,7 +206,8 @@ adam = Rule(_adam, _ahead_of_two, _begin_adam)
 # --- RMSprop (G. Hinton, 2012) ---
 
 
-def _begin_rmsprop(numbers, settings, rate, done, memory):
+@inlined
+def _begin_rmsprop(numbers, settings, rate, before, memory, first):
     """settings: alpha, epsilon, momentum, weight decay, whether it is l1; numbers: these, rate and 1 − alpha before."""
     _write(numbers, (
         rate, 1 - read(settings), read(settings), read(at(settings, 1)), read(at(settings, 2)), read(at(settings, 3)),
@@ -240,16 +247,32 @@ def _rmsprop_momentum(gradient, p, kept, far, ld, numbers):
 rmsprop_momentum = Rule(_rmsprop_momentum, _ahead_of_two, _begin_rmsprop)
 
 
-def flat(rule):
-    """The part that applies a rule to `size` numbers, a multiple of the padding, by gradients that were kept.
+def begin(rule):
+    """The part that makes the numbers of an update for a plan: one set, or two, of so many settings each.
 
-    Each is multiplied by `factor` first.
+    `memory` is that of the update before, unless this is the `first` of a call.
     """
 
-    def part(p, kept, far, g, size, factor, numbers):
-        vector = zeros(p, 1, 1)
-        for i in range(0, size, width(vector)):
-            gradient = multiply(splat(vector, factor), load(vector, at(g, i), 0))
-            rule(gradient, at(p, i), at(kept, i), far, 0, numbers)
+    def part(plan, numbers, settings, count, rate, before, memory, first):
+        for i in range(read(at(plan, SETS))):
+            rule(at(numbers, i * RULE_NUMBERS), at(settings, i * count), rate, before, memory, first)
+
+    return part
+
+
+def flat(rule):
+    """The part that applies a rule to the ranges of a plan, by gradients that were kept, and that may be clipped."""
+
+    def part(plan, p, kept, g, squares, clip_norm, numbers):
+        vector, far, factor = zeros(p, 1, 1), read(at(plan, FAR)), 1.0
+        if clip_norm != 0:
+            factor = clipping(squares, clip_norm)
+        factors = splat(vector, number_like(p, factor))
+        for column in range(PLAN_COLUMNS, PLAN_COLUMNS + 3 * read(at(plan, RANGES)), 3):
+            start, size = read(at(plan, column)), read(at(plan, column + 1))
+            of_range = at(numbers, read(at(plan, column + 2)))
+            for i in range(start, start + size, width(vector)):
+                gradient = multiply(factors, load(vector, at(g, i), 0))
+                rule(gradient, at(p, i), at(kept, i), far, 0, of_range)
 
     return part

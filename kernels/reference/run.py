@@ -5,13 +5,11 @@ import math
 import numpy as np
 
 from ..table import (
-    BATCH_SIZE,
     BEGIN,
     FAR,
     FLAT,
     PLAN_COLUMNS,
     RANGES,
-    ROWS,
     RULE_NUMBERS,
     SETS,
     SQUARES,
@@ -43,38 +41,6 @@ def loss(part, results, pred, target, numbers, reduction):
 
 @silent
 def squares(plan, g):
-    return _squares(plan, g)
-
-
-@silent
-def update(plan, p, kept, g, settings, rate, done, factor):
-    _update(plan, p, kept, g, factor, _begun(plan, settings, rate, done, p.dtype))
-
-
-@silent
-def train(losses, job, plan, table, work, params, kept, gradients, settings, rates, clip_norm, loss_numbers, x, y):
-    done = 0
-    for epoch in range(len(losses)):
-        before = done
-        done = _epoch(losses, epoch, done, job, plan, table, work, params, kept, gradients, settings, rates, clip_norm,
-                      loss_numbers, x, y)  # fmt: skip
-        if done - before < -(-int(job[ROWS]) // int(job[BATCH_SIZE])):
-            break
-    return done
-
-
-# --- what these share ---
-
-
-def _begun(plan, settings, rate, done, dtype):
-    """The numbers of an update: one set, or two."""
-    numbers = np.zeros(2 * RULE_NUMBERS, dtype)
-    for i in range(int(plan[SETS])):
-        function_of(int(plan[BEGIN]))(numbers[i * RULE_NUMBERS :], settings[i], float(rate), int(done))
-    return numbers
-
-
-def _squares(plan, g):
     """Those of each tensor by itself, then one tensor after the other."""
     result, first = 0.0, PLAN_COLUMNS + 3 * int(plan[RANGES])
     for start, size in plan[first : first + 2 * int(plan[TENSORS])].reshape(-1, 2).tolist():
@@ -82,39 +48,58 @@ def _squares(plan, g):
     return result
 
 
-def _update(plan, p, kept, g, factor, numbers):
-    """Apply a rule to all ranges, by gradients that were kept."""
-    far, factor = int(plan[FAR]), p.dtype.type(factor)
+@silent
+def update(plan, p, kept, g, settings, rate, before, squares, clip_norm):
+    _update(plan, p, kept, g, squares, clip_norm, _begun(plan, settings, rate, before, p.dtype))
+
+
+@silent
+def train(
+    losses, job, plan, table, work, params, kept, gradients, settings, rates, before, clip_norm, loss_numbers, x, y
+):
+    last = rows_of(table)[-1]
+    part, size, count, stride, reduction, rate_step = job.tolist()
+    done = 0
+    for epoch in range(len(losses)):
+        for start in range(epoch * stride, epoch * stride + count, size):
+            batch = min(size, epoch * stride + count - start)
+            inputs = x[start:].reshape(-1)
+            walk.forward(inputs, work, params, table, batch)
+            pred, dpred = (rows(work, at, batch, last.ld_out)[:, : last.n_out] for at in (last.y, last.dy))
+            loss = function_of(part)(dpred[np.newaxis], pred, y[start : start + batch], loss_numbers, reduction)
+            if not math.isfinite(loss):
+                losses[epoch] = loss
+                return done
+            losses[epoch] += loss
+            if done * rate_step == len(rates):
+                return done
+            numbers = _begun(plan, settings, rates[done * rate_step], before + done, params.dtype)
+            if clip_norm == 0:
+                walk.backward(inputs, work, params, kept, numbers, table, batch)
+            else:
+                walk.backward(inputs, work, params, gradients, np.zeros(1, params.dtype), table, batch)
+                _update(plan, params, kept, gradients, squares(plan, gradients), clip_norm, numbers)
+            done += 1
+    return done
+
+
+# --- what these share ---
+
+
+def _begun(plan, settings, rate, before, dtype):
+    """The numbers of an update: one set, or two."""
+    numbers = np.zeros(2 * RULE_NUMBERS, dtype)
+    for i in range(int(plan[SETS])):
+        function_of(int(plan[BEGIN]))(numbers[i * RULE_NUMBERS :], settings[i], float(rate), int(before))
+    return numbers
+
+
+def _update(plan, p, kept, g, squares, clip_norm, numbers):
+    """Apply a rule to all ranges, by gradients that were kept, and that may be clipped."""
+    far, factor = int(plan[FAR]), p.dtype.type(clipping(squares, clip_norm) if clip_norm else 1)
     for start, size, of in plan[PLAN_COLUMNS : PLAN_COLUMNS + 3 * int(plan[RANGES])].reshape(-1, 3).tolist():
         if not size:
             continue
         kinds = [kept[at : at + size] for at in range(start, kept.size, far)]
         here = slice(start, start + size)
         function_of(int(plan[FLAT]))(g[here], p[here], kinds, numbers[of:], factor)
-
-
-def _epoch(losses, epoch, done, job, plan, table, work, params, kept, gradients, settings, rates, clip_norm,
-           loss_numbers, x, y):  # fmt: skip
-    """One epoch, `done` updates after the call began; returns how many there are then."""
-    last = rows_of(table)[-1]
-    part, size, count, stride, reduction, before, rate_step = job.tolist()
-    for start in range(epoch * stride, epoch * stride + count, size):
-        batch = min(size, epoch * stride + count - start)
-        inputs = x[start:].reshape(-1)
-        walk.forward(inputs, work, params, table, batch)
-        pred, dpred = (rows(work, at, batch, last.ld_out)[:, : last.n_out] for at in (last.y, last.dy))
-        loss = function_of(part)(dpred[np.newaxis], pred, y[start : start + batch], loss_numbers, reduction)
-        if not math.isfinite(loss):
-            losses[epoch] = loss
-            break
-        losses[epoch] += loss
-        if done * rate_step == len(rates):
-            break
-        numbers = _begun(plan, settings, rates[done * rate_step], before + done, params.dtype)
-        if clip_norm == 0:
-            walk.backward(inputs, work, params, kept, numbers, table, batch)
-        else:
-            walk.backward(inputs, work, params, gradients, np.zeros(1, params.dtype), table, batch)
-            _update(plan, params, kept, gradients, clipping(_squares(plan, gradients), clip_norm), numbers)
-        done += 1
-    return done

@@ -42,7 +42,7 @@ gradients = Rule(_accumulate)
 # --- momentum (B. T. Polyak, 1964; Y. Nesterov, 1983, as I. Sutskever et al., 2013, write it) ---
 
 
-def _begin_momentum(numbers, settings, rate, done):
+def _begin_momentum(numbers, settings, rate, before):
     """settings: momentum, weight decay, whether it is l1; numbers: the learning rate before these."""
     numbers[:4] = rate, *settings
 
@@ -77,14 +77,14 @@ nesterov = Rule(_nesterov, _begin_momentum)
 # --- Adam (D. P. Kingma, J. Ba, 2015), also with the decay apart (I. Loshchilov, F. Hutter, 2019) ---
 
 
-def _begin_adam(numbers, settings, rate, done):
+def _begin_adam(numbers, settings, rate, before):
     """settings: beta1, beta2, epsilon, weight decay, whether it is l1, whether it is apart from the gradients.
 
     numbers: −rate / (1 − beta1ᵗ), beta1, 1 − beta1, beta2, 1 − beta2, 1 / √(1 − beta2ᵗ), epsilon, the decay of the
     gradients, that of the parameters, whether it is l1; t counts from 1.
     """
     beta1, beta2, epsilon, decay, l1, apart = settings.tolist()
-    count = float(done + 1)
+    count = float(before + 1)
     step, scale = -rate / (1 - beta1**count), 1 / math.sqrt(1 - beta2**count)
     of_gradients, of_parameters = (0.0, -rate * decay) if apart else (decay, 0.0)
     numbers[:10] = step, beta1, 1 - beta1, beta2, 1 - beta2, scale, epsilon, of_gradients, of_parameters, l1
@@ -118,7 +118,7 @@ adam = Rule(_adam, _begin_adam)
 # --- RMSprop (G. Hinton, 2012) ---
 
 
-def _begin_rmsprop(numbers, settings, rate, done):
+def _begin_rmsprop(numbers, settings, rate, before):
     """settings: alpha, epsilon, momentum, weight decay, whether it is l1; numbers: these, rate and 1 − alpha before."""
     numbers[:7] = rate, 1 - settings[0], *settings
 

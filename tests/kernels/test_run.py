@@ -49,10 +49,9 @@ def _step_by_step(call, kernels, steps=None):
             dy[:] = 0
             dy[:, : last["n_out"]] = dpred[0]
             kernels.backward(work, params, grads, np.zeros(1, call.dtype), table, batch)
-            factor = 1.0
-            if call["clip_norm"]:
-                norm = np.sqrt(kernels.squares(plan(call, kernels), grads))
-                factor = call["clip_norm"] / max(norm, call["clip_norm"])
+            clip_norm, squares = call["clip_norm"], 0.0
+            if clip_norm:
+                squares = kernels.squares(plan(call, kernels), grads)
             for op in linears(call):
                 places = op["weights"], op["bias"]
                 sets = settings[:1], settings[-1:]
@@ -60,7 +59,9 @@ def _step_by_step(call, kernels, steps=None):
                     of_p = kept[at : kept.size - params.size + at + p.size]
                     alone = plan_of(kernels, call.rule, char, params.size, [(0, p.size, 0)])
                     rate = call["rates"][done]
-                    kernels.update(alone, p.reshape(-1), of_p, g.reshape(-1), each, rate, DONE + done, factor)
+                    kernels.update(
+                        alone, p.reshape(-1), of_p, g.reshape(-1), each, rate, DONE + done, squares, clip_norm
+                    )
             done += 1
     return done
 

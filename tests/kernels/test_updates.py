@@ -109,13 +109,14 @@ def test_both_backends_make_the_same_numbers(dtype, rule, done):
 @backends
 @dtypes
 @rules
-@pytest.mark.parametrize("factor", [0.0, 0.37, 1.0])
-def test_gradients_are_multiplied_by_a_factor_first(dtype, kernels, rule, factor):
-    whole, scaled = (build(f"{rule}_update", CASES[20], dtype, weight_decay=0.1, factor=f) for f in (factor, 1.0))
-    scaled["g"][...] *= np.dtype(dtype).type(factor)
-    for call in whole, scaled:
+@pytest.mark.parametrize("squares", [1e-4, 0.09, 7.3, np.inf])
+def test_clipped_gradients_are_multiplied_by_a_factor_first(dtype, kernels, rule, squares):
+    clipped = build(f"{rule}_update", CASES[20], dtype, weight_decay=0.1, squares=squares, clip_norm=0.3)
+    scaled = build(f"{rule}_update", CASES[20], dtype, weight_decay=0.1)
+    scaled["g"][...] *= np.dtype(dtype).type(0.3 / max(np.sqrt(squares), 0.3))
+    for call in clipped, scaled:
         call.run(kernels)
-    for one, other in zip(values(whole, rule), values(scaled, rule), strict=True):
+    for one, other in zip(values(clipped, rule), values(scaled, rule), strict=True):
         assert bounds.same_bits(one, other)
 
 

@@ -192,10 +192,11 @@ def train(
                 call.allow(g)
 
     def make(kernels):
-        names = ("losses", "work", "params", "kept", "gradients", "settings", "rates", "clip_norm", "loss_numbers")
-        losses, *arguments = (call[name] for name in (*names, "x", "y"))
+        names = "losses", "work", "params", "kept", "gradients", "settings", "rates"
+        losses, *arguments = (call[name] for name in names)
+        arguments += [DONE, *(call[name] for name in ("clip_norm", "loss_numbers", "x", "y"))]
         sizes = [call[name] for name in ("batch_size", "rows", "stride")]
-        job = [kernels.parts[f"{part}.sum", call.dtype.char], *sizes, MEAN if call["mean"] else SUM, DONE, 1]
+        job = [kernels.parts[f"{part}.sum", call.dtype.char], *sizes, MEAN if call["mean"] else SUM, 1]
         table = linked(kernels, network, call["table"], call.dtype.char, "gradients" if clip_norm else rule).copy()
         first = next(i for i, layer in enumerate(network.layers) if is_linear(layer))
         rows = table.view(ROW)
@@ -218,7 +219,7 @@ def plan(call, kernels):
     for op in linears(call):
         for i, view in enumerate(views(call["params"], op)):
             places.append((int(op["bias" if i else "weights"]), view.size, RULE_NUMBERS if i and call.apart else 0))
-    tensors = [place[:2] for place in places] if call["clip_norm"] else ()
+    tensors = [place[:2] for place in places] if call["clip_norm"] else None
     return plan_of(kernels, call.rule, call.dtype.char, size, places, tensors)
 
 

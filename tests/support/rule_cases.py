@@ -58,9 +58,10 @@ def begun(rule, dtype, learning_rate=0.01, done=4, **settings):
     return numbers
 
 
-def plan_of(kernels, rule, char, far, ranges, tensors=()):
+def plan_of(kernels, rule, char, far, ranges, tensors=None):
     """The plan of a rule for ranges (start, size, offset of numbers), and tensors (start, size) that are clipped."""
-    names = Names(f"updates.{rule}.begin", f"updates.{rule}.flat", "norm.gradients.squares" if tensors else "")
+    squares, tensors = ("", ()) if tensors is None else ("norm.gradients.squares", tensors)
+    names = Names(f"updates.{rule}.begin", f"updates.{rule}.flat", squares)
     return planned(kernels, names, char, far, RULES[rule].counts, ranges, tensors)
 
 
@@ -100,7 +101,7 @@ def _updates(call, rule, numbers):
     runs_part(call, "parameters", rule)
 
 
-def _flat(call, case, rng, draw, rule, learning_rate=0.01, done=4, factor=1.0, **settings):
+def _flat(call, case, rng, draw, rule, learning_rate=0.01, done=4, squares=0.0, clip_norm=0.0, **settings):
     """The rule by itself: p, g and, under its letter, each kind of what is kept, all flat; between kinds are NaNs."""
     batch, _, n = case
     ld, kept = padded(n, call.dtype.itemsize), RULES[rule].kept
@@ -116,7 +117,7 @@ def _flat(call, case, rng, draw, rule, learning_rate=0.01, done=4, factor=1.0, *
 
     def make(kernels):
         plan = plan_of(kernels, rule, call.dtype.char, size + gap, [(0, size, 0)])
-        kernels.update(plan, call["p"], call["kept"], call["g"], of_rule, learning_rate, done, factor)
+        kernels.update(plan, call["p"], call["kept"], call["g"], of_rule, learning_rate, done, squares, clip_norm)
 
     call.make = make
 
