@@ -1,9 +1,11 @@
-"""What the library, or the disk, refuses: one line for the user, and no traceback."""
+"""What the library, or the disk, refuses, and a training that diverges: one line for the user, and no traceback."""
 
 import contextlib
 from collections.abc import Iterator
 
 import click
+
+from .. import DivergedError
 
 
 @contextlib.contextmanager
@@ -13,3 +15,13 @@ def refused() -> Iterator[None]:
         yield
     except (TypeError, ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
+
+
+@contextlib.contextmanager
+def told_when_diverged() -> Iterator[None]:
+    """A training that diverges ends the command with status 1."""
+    try:
+        yield
+    except DivergedError as error:
+        click.echo(f"fastnp: {error}", err=True)
+        raise click.exceptions.Exit(1) from None

@@ -13,7 +13,6 @@ from .. import (
     SGD,
     ArrayDataset,
     DataLoader,
-    DivergedError,
     HeNormal,
     Linear,
     Normal,
@@ -24,7 +23,7 @@ from .. import (
 )
 from ..backend import BACKENDS, get_backend, kernels, use_backend
 from ..datasets import read_points, sin_curve, sin_data
-from .refusal import refused
+from .refusal import refused, told_when_diverged
 from .warmup import DTYPES, compile_training
 
 INITIALIZERS = {"normal": Normal, "he": HeNormal}
@@ -76,7 +75,7 @@ def sin(
     """
     if (x_path is None) != (y_path is None):
         raise click.ClickException(f"--{'y' if y_path is None else 'x'} is missing: --x and --y go together")
-    plotting = _plotting(plot) if plot else None
+    pictures = plotting(plot) if plot else None
     np.random.seed(seed)
     with refused(), use_backend(backend):
         x, y = _points(x_path, y_path)
@@ -96,15 +95,15 @@ def sin(
         running = kernels().name
 
     _report(losses, float(squared_error), seconds, epochs * len(loader), f"{running}, {dtype}")
-    if plotting and plot:
+    if pictures and plot:
         with refused():
-            plotting.draw_fit(x, y, grid, truth, fitted, losses).savefig(plot)
+            pictures.draw_fit(x, y, grid, truth, fitted, losses).savefig(plot)
         click.echo(f"picture             {plot}")
     if losses and not losses[-1] < LEARNED:
         click.echo(f"fastnp: {_hint(init)}", err=True)
 
 
-def _plotting(path: Path) -> ModuleType:
+def plotting(path: Path) -> ModuleType:
     """What draws the picture, once it is known that `path` can hold one."""
     try:
         from ..training import plot
@@ -125,13 +124,10 @@ def _points(x_path: Path | None, y_path: Path | None) -> tuple[np.ndarray, np.nd
 
 
 def _trained(model: Sequential, optimizer: Optimizer, loader: DataLoader, epochs: int) -> tuple[list[float], float]:
-    """Train: the losses, and how many seconds it took. A training that diverges ends the command with status 1."""
+    """Train: the losses, and how many seconds it took."""
     start = time.perf_counter()
-    try:
+    with told_when_diverged():
         losses = fit(model, MSE(), optimizer, loader, epochs).loss
-    except DivergedError as error:
-        click.echo(f"fastnp: {error}", err=True)
-        raise click.exceptions.Exit(1) from None
     return losses, time.perf_counter() - start
 
 

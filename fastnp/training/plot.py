@@ -35,16 +35,16 @@ def draw_fit(
     x: np.ndarray, y: np.ndarray, grid: np.ndarray, truth: np.ndarray, fitted: np.ndarray, losses: Sequence[float]
 ) -> Figure:
     """Left the data (x, y) with the true and the fitted curve over `grid`, right the loss of every epoch."""
-    figure = _figure(11, 4.6)
+    figure = new_figure(11, 4.6)
     left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
     left.scatter(x, y, s=26, color=POINTS, alpha=0.75, linewidths=0, label=f"data, {len(x)} points")
     left.plot(grid, truth, color=INK, linewidth=1.8, linestyle=(0, (4, 2)), label="2 sin x")
     left.plot(grid, fitted, color=FIT, linewidth=2.6, label="fitted network")
     if np.abs(x).max() < 2 * np.pi:
         left.set_xticks(np.arange(-2, 3) * np.pi / 2, ["−π", "−π/2", "0", "π/2", "π"])
-    _finish(left, "Data and fit", "x", "y", "upper left")
-    _plot_losses(right, losses, FIT, f"last epoch: {losses[-1]:.4f}" if losses else "not trained")
-    _finish(right, "Training loss", "epoch", "mean of ½ (prediction − y)²", "upper right")
+    finish(left, "Data and fit", "x", "y", "upper left")
+    plot_losses(right, losses, FIT, f"last epoch: {losses[-1]:.4f}" if losses else "not trained")
+    finish(right, "Training loss", "epoch", "mean of ½ (prediction − y)²", "upper right")
     return figure
 
 
@@ -53,18 +53,19 @@ def draw_history(losses: Sequence[float], validation_losses: Sequence[float], be
 
     The best epoch, counted from 0, is marked.
     """
-    figure = _figure(7, 4.6)
+    figure = new_figure(7, 4.6)
     axes = figure.subplots()
-    _plot_losses(axes, losses, FIT, "training")
+    plot_losses(axes, losses, FIT, "training")
     if validation_losses:
-        _plot_losses(axes, validation_losses, POINTS, "validation")
+        plot_losses(axes, validation_losses, POINTS, "validation")
     if best_epoch is not None:
         axes.axvline(best_epoch + 1, color=INK, linewidth=1.2, linestyle=(0, (4, 2)), label="best epoch")
-    _finish(axes, "Loss", "epoch", "mean over the batches", "upper right")
+    finish(axes, "Loss", "epoch", "mean over the batches", "upper right")
     return figure
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of that size in inches."""
     figure = Figure(
         figsize=(width, height), dpi=150, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1, wspace=0.04)
     )
@@ -72,7 +73,8 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _plot_losses(axes: Axes, losses: Sequence[float], color: str, label: str) -> None:
+def plot_losses(axes: Axes, losses: Sequence[float], color: str, label: str) -> None:
+    """Draw the losses of every epoch as a line, on a logarithmic axis."""
     positive = np.where(np.asarray(losses) > 0, losses, np.nan)  # a logarithm has no zero
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
@@ -82,7 +84,8 @@ def _plot_losses(axes: Axes, losses: Sequence[float], color: str, label: str) ->
     )  # fmt: skip
 
 
-def _finish(axes: Axes, title: str, x_label: str, y_label: str, legend: Literal["upper left", "upper right"]) -> None:
+def finish(axes: Axes, title: str, x_label: str, y_label: str, legend: Literal["upper left", "upper right"]) -> None:
+    """Give axes that hold lines their title, labels and legend."""
     axes.set_title(title, fontsize=16, color=INK, loc="left", pad=10, fontweight="bold")
     axes.set_xlabel(x_label, fontsize=13, color=INK)
     axes.set_ylabel(y_label, fontsize=13, color=INK)
