@@ -8,6 +8,7 @@ import click
 
 from .. import __version__ as version
 from .check import check
+from .digits import digits
 from .sin import sin
 from .warmup import warmup
 
@@ -32,6 +33,7 @@ def cli(context: click.Context) -> None:
 
 
 cli.add_command(check)
+cli.add_command(digits)
 cli.add_command(sin)
 cli.add_command(warmup)
 
