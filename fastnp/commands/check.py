@@ -8,11 +8,15 @@ from typing import Any
 import click
 import numpy as np
 
-from .. import HeNormal, Linear, ReLU, Sequential
+from .. import SGD, AdamW, HeNormal, Linear, Optimizer, ReLU, RMSprop, Sequential
 from ..trust.cross_check import cross_check
 from ..trust.cross_report import CrossReport
 
-NETWORKS = {"sin network": (1, 16, 64, 16, 1), "odd widths": (17, 33, 65, 3), "wide": (100, 300, 10)}
+NETWORKS: dict[str, tuple[tuple[int, ...], Any]] = {  # widths, and the optimizer of parameters
+    "sin network, SGD": ((1, 16, 64, 16, 1), lambda parameters: SGD(0.9, parameters, learning_rate=0.01)),
+    "odd widths, AdamW": ((17, 33, 65, 3), lambda parameters: AdamW(parameters, decay_bias=False, clip_norm=0.1)),
+    "wide, RMSprop": ((100, 300, 10), lambda parameters: RMSprop(parameters, momentum=0.9, weight_decay=0.01)),
+}
 ROWS = 37
 
 
@@ -21,17 +25,17 @@ ROWS = 37
 def check(factory: str | None) -> None:
     """Compare both backends with higher precision.
 
-    MODULE:FACTORY names a function of yours without arguments that returns (model, x); without it, three
-    networks in float32 and float64 are checked. Exit status 1 where a number is outside its bound.
+    MODULE:FACTORY names a function of yours without arguments that returns (model, x) or (model, x, optimizer);
+    without it, three networks in float32 and float64 are checked. Exit status 1 where a number is outside its bound.
     """
     passed = True
-    for name, model, x in [("", *_made(factory))] if factory else _networks():
+    for name, model, x, optimizer in [("", *_made(factory))] if factory else _networks():
         try:
-            report = cross_check(model, x)
+            report = cross_check(model, x, optimizer=optimizer)
         except Exception as error:  # whatever the user's model raises
             raise click.ClickException(f"{factory or name}: {error}") from error
         passed = passed and report.passed
-        click.echo(str(report) if factory or not report.passed else f"{name:24}{_last_line(report)}")
+        click.echo(str(report) if factory or not report.passed else f"{name:28}{_last_line(report)}")
     if not passed:
         raise click.exceptions.Exit(1)
 
@@ -40,21 +44,22 @@ def _last_line(report: CrossReport) -> str:
     return str(report).splitlines()[-1]
 
 
-def _networks() -> list[tuple[str, Sequential, np.ndarray]]:
+def _networks() -> list[tuple[str, Sequential, np.ndarray, Optimizer]]:
     rng = np.random.default_rng(0)
     made = []
-    for name, widths in NETWORKS.items():
+    for name, (widths, optimizer) in NETWORKS.items():
         for dtype in np.float32, np.float64:
             model = Sequential()
             for n_in, n_out in itertools.pairwise(widths):
                 model.add(Linear(n_in, n_out, weight_attr=HeNormal(rng=rng), dtype=dtype))
                 model.add(ReLU())
-            made.append((f"{name}, {np.dtype(dtype)}", model, rng.standard_normal((ROWS, widths[0]))))
+            x = rng.standard_normal((ROWS, widths[0]))
+            made.append((f"{name}, {np.dtype(dtype)}", model, x, optimizer(model.parameters())))
     return made
 
 
-def _made(factory: str) -> tuple[Any, Any]:
-    """What the user's factory returns; the current folder is searched for its module."""
+def _made(factory: str) -> tuple[Any, Any, Any]:
+    """What the user's factory returns, None for no optimizer; the current folder is searched for its module."""
     module, _, name = factory.partition(":")
     if not (module and name):
         raise click.ClickException(f"{factory} must be MODULE:FACTORY, for example mymodel:build")
@@ -65,6 +70,9 @@ def _made(factory: str) -> tuple[Any, Any]:
         raise click.ClickException(f"{factory}: {error}") from error
     finally:
         sys.path.remove("")
-    if not (isinstance(made, tuple) and len(made) == 2):
-        raise click.ClickException(f"{factory} returned {type(made).__name__}; expected (model, x)")
-    return made
+    if not (isinstance(made, tuple) and len(made) in (2, 3)):
+        raise click.ClickException(
+            f"{factory} returned {type(made).__name__}; expected (model, x) or (model, x, optimizer)"
+        )
+    model, x, optimizer = (*made, None)[:3]
+    return model, x, optimizer

@@ -1,7 +1,7 @@
 """Adam, and AdamW."""
 
-from collections.abc import Callable, Iterable
-from typing import ClassVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, ClassVar
 
 from ..checks import check_share
 from ..overrides import Checks
@@ -55,6 +55,12 @@ class Adam(ArenaOptimizer):
     def _kernel_settings(self, weight_decay: float) -> tuple[float, ...]:
         is_l1 = self.decay_type == "l1"
         return self.beta1, self.beta2, self.epsilon, weight_decay, is_l1, self._decays_apart
+
+    def _exact_update(self, rate: Any, t: Any, p: Any, g: Any, before: Any, now: Any) -> Iterator[Any]:
+        yield self.beta1 * before[0] + (1 - self.beta1) * g
+        yield self.beta2 * before[1] + (1 - self.beta2) * g * g
+        step, scale = rate / (1 - self.beta1**t), 1 / (1 - self.beta2**t) ** 0.5
+        yield p - step * now[0] / (now[1] ** 0.5 * scale + self.epsilon)
 
 
 class AdamW(Adam):

@@ -1,6 +1,6 @@
 """Optimizers whose rule kernels know: what they keep of the parameters is laid out as these are."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -54,7 +54,8 @@ class KeptArrays:
 class ArenaOptimizer(Optimizer):
     """An optimizer whose class declares, in `_kernel_rule`, a rule of the kernels and what it keeps.
 
-    The class has a `KeptArrays` for each name of what is kept, and `_kernel_settings`.
+    The class has a `KeptArrays` for each name of what is kept, `_kernel_settings`, and `_exact_update`, by which
+    `cross_check` judges it.
     """
 
     _checks: ClassVar[Checks] = {"decay_bias": check_flag, "clip_norm": _check_norm}
@@ -90,6 +91,13 @@ class ArenaOptimizer(Optimizer):
 
     def _kernel_settings(self, weight_decay: float) -> tuple[float, ...]:
         """The settings as the rule takes them, with this weight decay."""
+        raise NotImplementedError
+
+    def _exact_update(self, rate: Any, t: Any, p: Any, g: Any, before: Any, now: Any) -> Iterator[Any]:
+        """What update t makes of each kind of what is kept, and then of the parameters p, in any precision.
+
+        Clipping and decay have been seen to. `before` and `now` have what is kept; p follows from what is there now.
+        """
         raise NotImplementedError
 
     # --- where things are ---

@@ -1,7 +1,7 @@
 """RMSprop."""
 
-from collections.abc import Callable, Iterable
-from typing import ClassVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, ClassVar
 
 from ..checks import check_rate, check_share
 from ..overrides import Checks
@@ -58,3 +58,9 @@ class RMSprop(ArenaOptimizer):
 
     def _kernel_settings(self, weight_decay: float) -> tuple[float, ...]:
         return self.alpha, self.epsilon, self.momentum, weight_decay, self.decay_type == "l1"
+
+    def _exact_update(self, rate: Any, t: Any, p: Any, g: Any, before: Any, now: Any) -> Iterator[Any]:
+        yield self.alpha * before[0] + (1 - self.alpha) * g * g
+        step = g / (now[0] ** 0.5 + self.epsilon)
+        yield self.momentum * before[1] + step if self.momentum else before[1]
+        yield p - rate * (now[1] if self.momentum else step)

@@ -1,7 +1,7 @@
 """Stochastic gradient descent."""
 
-from collections.abc import Callable, Iterable
-from typing import ClassVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, ClassVar
 
 from ..checks import check_flag, check_rate
 from ..overrides import Checks
@@ -62,3 +62,7 @@ class SGD(ArenaOptimizer):
 
     def _kernel_settings(self, weight_decay: float) -> tuple[float, ...]:
         return self.momentum, weight_decay, self.decay_type == "l1"
+
+    def _exact_update(self, rate: Any, t: Any, p: Any, g: Any, before: Any, now: Any) -> Iterator[Any]:
+        yield self.momentum * before[0] + g
+        yield p - rate * (g + self.momentum * now[0] if self.nesterov else now[0])

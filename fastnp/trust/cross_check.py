@@ -6,7 +6,7 @@ hold for any order of summation, fused or not (N. J. Higham, "Accuracy and Stabi
 Algorithms", 2002, chapter 3): a sum of m terms a·b is within γ_m Σ|a||b| + m·tiny of the exact one, where
 γ_m = m·u / (1 − m·u), u is the unit roundoff and tiny the smallest normal number. What an activation may be off,
 its class says; ReLU is exact, and so is dropout, whose mask is evaluated here by itself. What a normalization may be
-off, `normalized` says.
+off, `normalized` says; what an update may be off, `rounded`.
 """
 
 import copy
@@ -24,35 +24,44 @@ from ..optimizers.sgd import SGD
 from ..program.op import kind_of
 from .cross_report import CrossReport, CrossRow
 from .double import layers_of
-from .exact import unit, wide
+from .exact import wide
 from .layers import gradients, made_of, passed, passed_back
 from .losses import loss_rows
 from .masks import still_copy
+from .updates import check_holds, rule_of, update_rows
 
-LEARNING_RATE, MOMENTUM = 0.01, 0.9
+LEARNING_RATE, MOMENTUM = 0.01, 0.9  # of the optimizer that stands in where none is given
 
 
-def cross_check(model: Any, x: Any, target: Any = None, loss_fn: Any = None, *, weight: Any = None) -> CrossReport:
+def cross_check(
+    model: Any, x: Any, target: Any = None, loss_fn: Any = None, *, weight: Any = None, optimizer: Any = None
+) -> CrossReport:
     """Run a model on both backends and compare each step with higher precision.
 
-    Forward, loss, backward and two updates of SGD with momentum are run on copies; the model stays as it
-    is. The report has the worst error of every array as a fraction of what the arithmetic allows. Layers
-    of your own are run, and named as unchecked; `gradient_check` is for them.
+    Forward, loss, backward and a few updates by the same gradients are run on copies; model and optimizer stay as they
+    are. The report has the worst error of every array as a fraction of what the arithmetic allows. Layers and
+    optimizers of your own are run, and named as unchecked; `gradient_check` is for the layers.
 
     Args:
         x: a batch (rows, in_features).
         target: what the loss takes; by default a fixed random array, of labels or counts where it takes these.
         loss_fn: by default MSE(). A loss of your own is run, but not checked.
         weight: a number for each row, handed to the loss where it is given.
+        optimizer: one of the model's parameters, or of some of them; it goes on from the updates that it has made. By
+            default SGD with momentum.
 
-    Raises what the model raises for x.
+    Raises what the model raises for x, and ValueError for an optimizer that holds none of its parameters.
     """
     report = CrossReport()
+    if optimizer is not None:
+        check_holds(optimizer, model.parameters())
     x = real_array(x, "x")
     for backend in BACKENDS:
         with use_backend(backend), np.errstate(over="ignore", invalid="ignore"):
-            _Run(report, backend, model, x, target, copy.deepcopy(loss_fn or MSE()), weight).check()
+            _Run(report, backend, model, optimizer, x, target, copy.deepcopy(loss_fn or MSE()), weight).check()
     report.unchecked = [f"{i} {layer.name}" for i, layer in enumerate(layers_of(model)) if kind_of(layer) is None]
+    if optimizer is not None and rule_of(optimizer) is None:
+        report.unchecked.append(f"optimizer {type(optimizer).__name__}")
     return report
 
 
@@ -60,12 +69,23 @@ class _Run:
     """One backend's run over a copy of the model."""
 
     def __init__(
-        self, report: CrossReport, backend: str, model: Any, x: np.ndarray, target: Any, loss_fn: Any, weight: Any
+        self,
+        report: CrossReport,
+        backend: str,
+        model: Any,
+        optimizer: Any,
+        x: np.ndarray,
+        target: Any,
+        loss_fn: Any,
+        weight: Any,
     ):
         self.report, self.backend = report, backend
         self.loss_fn = loss_fn
         self.x, self.target, self.weight = x, target, weight
-        self.model, self.still = still_copy(model)
+        self.model, self.optimizer, self.still = still_copy(model, optimizer)
+        if optimizer is None:
+            parameters = self.model.parameters()
+            self.optimizer = SGD(momentum=MOMENTUM, parameters=parameters, learning_rate=LEARNING_RATE)
         self.layers = layers_of(self.model)
 
     def check(self) -> None:
@@ -161,22 +181,9 @@ class _Run:
             self._row(where, f"{what}, whole model", tensor.grad, wide(walked), bound)
 
     def _updates(self) -> None:
-        """Two updates by the same gradients: the second needs the velocity of the first."""
-        optimizer = SGD(momentum=MOMENTUM, parameters=self.model.parameters(), learning_rate=LEARNING_RATE)
-        for step in 1, 2:
-            before = [(wide(t.data), wide(v)) for t, v in zip(optimizer.parameters, optimizer.velocity, strict=True)]
-            optimizer.step()
-            for i, tensor in enumerate(optimizer.parameters):
-                p, v, g = *before[i], wide(tensor.grad)
-                real = tensor.dtype.type
-                u, tiny = unit(tensor.dtype), np.finfo(tensor.dtype).tiny
-                exact_v = float(real(MOMENTUM)) * v + g
-                bound_v = 2 * u * (abs(MOMENTUM * v) + abs(g)) + tiny
-                velocity = optimizer.velocity[i]
-                self._row(f"tensor {i}", f"velocity, step {step}", velocity, exact_v, bound_v)
-                exact_p = p - float(real(LEARNING_RATE)) * wide(velocity)
-                bound_p = 2 * u * (abs(p) + abs(LEARNING_RATE * wide(velocity))) + tiny
-                self._row(f"tensor {i}", f"data, step {step}", tensor.data, exact_p, bound_p)
+        of_model = {id(tensor): f"tensor {i}" for i, tensor in enumerate(self.model.parameters())}
+        for tensor, what, got, exact, bound in update_rows(self.optimizer):
+            self._row(of_model.get(id(tensor), "of another model"), what, got, exact, bound)
 
     def _name(self, i: int) -> str:
         return f"{i} {self.layers[i].name}"

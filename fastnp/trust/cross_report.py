@@ -28,7 +28,7 @@ class CrossReport:
     """What `cross_check` found; prints as a table."""
 
     rows: list[CrossRow] = field(default_factory=list)
-    unchecked: list[str] = field(default_factory=list)  # layers that are not fastnp's
+    unchecked: list[str] = field(default_factory=list)  # layers and optimizers that are not fastnp's
 
     @property
     def passed(self) -> bool:
@@ -50,7 +50,7 @@ class CrossReport:
             if not worst.passed:
                 place += f", expected {worst.expected:.9g}  WRONG on {worst.backend}"
             lines.append(f"{where:18} {what:25}" + "".join(f"{row.fraction:8.3f}" for row in rows) + f"  {place}")
-        lines += [f"{name}: not a layer of fastnp's, run but not checked" for name in self.unchecked]
+        lines += [f"{name}: not fastnp's own, run but not checked" for name in self.unchecked]
         lines.append(f"{'passed' if self.passed else 'FAILED'}: at worst {self.worst:.3f} of a bound")
         return "\n".join(lines)
 

@@ -53,7 +53,7 @@ class Still:
             noise.count = count
 
 
-def still_copy(model: Any) -> tuple[Any, Still]:
-    """A deep copy of a model, and its noises."""
+def still_copy(model: Any, optimizer: Any) -> tuple[Any, Any, Still]:
+    """Deep copies of a model and of its optimizer, which holds the tensors of that copy; and the noises of these."""
     copied: dict[int, Any] = {}
-    return copy.deepcopy(model, copied), Still(copied)
+    return *copy.deepcopy((model, optimizer), copied), Still(copied)

@@ -94,7 +94,7 @@ def test_layers_that_are_not_fastnps_are_named_and_what_is_around_them_is_checke
     report = checked(model, X)
     assert report.unchecked == ["1 twice", "4 layer"]
     assert {("2 linear", "output"), ("5 linear", "output"), ("0 linear", "weights.grad")} <= kinds(report)
-    assert "1 twice: not a layer of fastnp's, run but not checked" in str(report)
+    assert "1 twice: not fastnp's own, run but not checked" in str(report)
 
 
 def test_a_subclass_counts_as_the_users_own_where_it_redefines_something():
@@ -325,6 +325,10 @@ class Own(nn.Layer):
     def forward(self, x): return x + 1
     def backward(self, gradient): return gradient
 def sound(): return nn.Sequential(nn.Linear(3, 5), Own("mine"), nn.Linear(5, 2)), np.ones((4, 3))
+def trained(of=None):
+    model = nn.Linear(3, 2)
+    return model, np.ones((4, 3)), nn.Adam((of or model).parameters())
+def stranger(): return trained(nn.Linear(3, 2))
 def narrow(): return nn.Linear(3, 2), np.ones((4, 5))
 def words(): return nn.Linear(3, 2), [["a", "b", "c"]]
 def alone(): return nn.Linear(3, 2)
@@ -362,8 +366,14 @@ def test_check_without_a_factory(capsys):
 def test_check_with_a_factory(capsys, factories):
     status, out, err = check(capsys, f"{factories}:sound")
     assert (status, err) == (0, "")
-    assert "2 linear           output" in out and "1 mine: not a layer of fastnp's" in out
+    assert "2 linear           output" in out and "1 mine: not fastnp's own" in out
     assert out.splitlines()[-1].startswith("passed: at worst")
+
+
+def test_check_with_a_factory_of_an_optimizer(capsys, factories):
+    status, out, err = check(capsys, f"{factories}:trained")
+    assert (status, err) == (0, "")
+    assert "tensor 1           second_moment, step 3" in out
 
 
 def test_check_of_a_wrong_kernel_is_status_1(capsys, factories, monkeypatch):
@@ -380,10 +390,11 @@ def test_check_of_a_wrong_kernel_is_status_1(capsys, factories, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
+        ("stranger", "the optimizer holds none of the model's parameters"),
         ("narrow", "Linear(in_features=3) got an input with 5 features"),
         ("words", "x has dtype <U1; expected real numbers"),
-        ("alone", "returned Linear; expected (model, x)"),
-        ("nothing", "returned NoneType; expected (model, x)"),
+        ("alone", "returned Linear; expected (model, x) or (model, x, optimizer)"),
+        ("nothing", "returned NoneType; expected (model, x) or (model, x, optimizer)"),
         ("absent", "has no attribute 'absent'"),
         ("", "must be MODULE:FACTORY, for example mymodel:build"),
         ("value", ""),
