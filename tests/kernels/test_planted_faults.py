@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 from cases import DTYPES, build
 from declared import LOSSES
-from exact_rules import check_rule
 from judged import judge
 from models import build as network
 from planted import plant, sound
 from references import check_pads, forward_reference, input_reference, parameter_references
-from rule_cases import begun
 from sizes import Case
 
 import fastnp as nn
@@ -30,7 +28,6 @@ PARTS = {
     "relu_forward": ("activations.relu.forward", "y x"),
     "relu_input": ("activations.relu.input", "dx dy y"),
     **{of: (f"{part}.sum", None) for of, (_, part) in LOSSES.items()},
-    "momentum_update": ("updates.momentum.flat", None),
 }  # fmt: skip
 
 
@@ -322,50 +319,6 @@ for _of in LOSSES:
         FAULTS[f"{_fault.__name__}-{_of}"] = _of, partial(_fault, SOUND[_of]), set(_seen), True
 
 
-# --- momentum ---
-
-
-@fault("momentum_update", ["velocity, step 2"])
-def velocity_is_lost(g, p, kept, numbers, factor):
-    kept[0][:] = 0
-    SOUND["momentum_update"](g, p, kept, numbers, factor)
-
-
-@fault("momentum_update", ["velocity, step 1"])
-def update_is_applied_twice(g, p, kept, numbers, factor):
-    for _ in range(2):
-        SOUND["momentum_update"](g, p, kept, numbers, factor)
-
-
-@fault("momentum_update", ["data, step 1"])
-def parameters_are_moved_twice(g, p, kept, numbers, factor):
-    SOUND["momentum_update"](g, p, kept, numbers, factor)
-    p -= numbers[0] * kept[0]
-
-
-@fault("momentum_update", ["data, step 2"])
-def parameters_move_by_the_gradient(g, p, kept, numbers, factor):
-    before = p.copy()
-    SOUND["momentum_update"](g, p, kept, numbers, factor)
-    p[:] = before - numbers[0] * g
-
-
-@fault("momentum_update", ["velocity, step 2"])
-def momentum_in_half_precision(g, p, kept, numbers, factor):
-    SOUND["momentum_update"](g, p, kept, np.where(np.arange(numbers.size) == 1, half(numbers), numbers), factor)
-
-
-@fault("momentum_update", ["velocity, step 2"])
-def gradient_is_weighted_by_one_minus_momentum(g, p, kept, numbers, factor):
-    SOUND["momentum_update"](g * (1 - numbers[1]), p, kept, numbers, factor)
-
-
-@fault("momentum_update", ["velocity, step 1"])
-def update_leaves_the_tail(g, p, kept, numbers, factor):
-    stop = len(p) - len(p) % 64 - 16
-    SOUND["momentum_update"](g[:stop], p[:stop], [kept[0][:stop]], numbers, factor)
-
-
 # --- whole programs ---
 
 
@@ -451,10 +404,6 @@ def examine(kernel, dtype, kernels):
             bounds.check("planted", call[name][:, :n_out], exact)
     elif kernel in LOSSES:
         judge(call, call.run(kernels), "planted")
-    elif kernel == "momentum_update":
-        old = call["p"].copy(), call["v"].copy()
-        call.run(kernels)
-        check_rule("momentum", begun("momentum", dtype), (call["p"], call["v"]), old, call["g"])
     else:
         call.run(kernels)
         result, source = (call["y"], call["x"]) if kernel == "relu_forward" else (call["dx"], call["dy"])
