@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+SMALLEST = 2.0**-126  # the smallest normal number of float32
+
 
 def check_rate(owner: str, name: str, value: Any) -> float:
     """`value` as a float. Raises TypeError for no number, ValueError where it is negative or not finite."""
@@ -50,6 +52,14 @@ def check_positive(owner: str, name: str, value: Any) -> float:
     number = _number(owner, name, value)
     if not (math.isfinite(number) and number > 0):
         raise ValueError(f"{owner}: {name} must be finite and positive, got {value!r}")
+    return number
+
+
+def check_epsilon(owner: str, name: str, value: Any) -> float:
+    """`value` as a float. Raises ValueError where it is 0 in float32, for then 0 would be divided by 0."""
+    number = check_positive(owner, name, value)
+    if number < SMALLEST:
+        raise ValueError(f"{owner}: {name} must be at least {SMALLEST:.3g}, got {value!r}")
     return number
 
 

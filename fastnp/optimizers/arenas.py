@@ -27,17 +27,6 @@ def _check_norm(owner: str, name: str, value: Any) -> float | None:
     return None if value is None else check_positive(owner, name, value)
 
 
-SMALLEST = 2.0**-126  # the smallest normal number of float32
-
-
-def check_epsilon(owner: str, name: str, value: Any) -> float:
-    """`value` as a float. Raises ValueError where it is 0 in float32, for then 0 would be divided by 0."""
-    number = check_positive(owner, name, value)
-    if number < SMALLEST:
-        raise ValueError(f"{owner}: {name} must be at least {SMALLEST:.3g}, got {value!r}")
-    return number
-
-
 class KeptArrays:
     """An attribute: the list of the arrays of one kind that an optimizer keeps, one for each parameter."""
 

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
 
-from ..checks import check_rate, check_share
+from ..checks import check_epsilon, check_rate, check_share
 from ..overrides import Checks
 from ..program.op import Rule
 from ..tensor import Tensor
-from .arenas import ArenaOptimizer, KeptArrays, check_epsilon
+from .arenas import ArenaOptimizer, KeptArrays
 
 
 class RMSprop(ArenaOptimizer):

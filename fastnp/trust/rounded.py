@@ -84,6 +84,9 @@ class Rounded:
         return self._rounded(root, root - np.sqrt(np.maximum(self.value - self.error, 0)), self.dtype)
 
     def __rpow__(self, base: float) -> "Rounded":
-        """A setting to the power of one that is exact; what the C library gives is within 1 ulp."""
+        """A setting to the power of a count, of which a kernel may make as many products.
+
+        It makes 64 at most, from one on that the C library gives within 1 ulp, and what is below 1e-30 may be 0.
+        """
         power = np.asarray(base, self.value.dtype) ** self.value
-        return self._rounded(power, unit(self.dtype) * power, self.dtype)
+        return Rounded(power, self.dtype, (np.minimum(self.value, 64) + 2) * unit(self.dtype) * power + 1e-30)
