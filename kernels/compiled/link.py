@@ -22,11 +22,11 @@ def _address(name, char):
     integers, doubles, double = types.CPointer(types.int64), types.CPointer(types.float64), types.float64
     if role == "squares":
         return part(found, double(integers, p), name)
-    updates = importlib.import_module(".updates", __package__)
+    plans, updates = (importlib.import_module(f".{module}", __package__) for module in ("plans", "updates"))
     if role == "begin":
-        return part(updates.begin(found.begin), types.void(integers, p, doubles, i, double, i, doubles, i), name)
+        return part(plans.begin(found.begin), types.void(integers, p, doubles, i, double, i, doubles, i), name)
     if role == "flat":
-        return part(updates.flat(found.update), types.void(integers, p, p, p, double, double, p), name)
+        return part(plans.flat(found.update), types.void(integers, p, p, p, double, double, p), name)
     if role == "parameters":
         done = getattr(updates, *rule)
         return part(found.parameters(done.update, done.ahead), types.void(ROW_TYPE, p, p, p, p, i, p, i), name)

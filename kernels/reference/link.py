@@ -16,11 +16,11 @@ def _place(name, char):
     """Put a part in the list of functions; in this wing, its number is its place there, whatever the dtype."""
     room, of, role, *rule = name.split(".")
     found = getattr(importlib.import_module(f".{room}", __package__), of)
-    updates = importlib.import_module(".updates", __package__)
+    plans, updates = (importlib.import_module(f".{module}", __package__) for module in ("plans", "updates"))
     if role == "parameters":
         found = found.parameters(getattr(updates, *rule).update)
     elif role == "flat":
-        found = updates.flat(found.update)
+        found = plans.flat(found.update)
     elif role not in ("sum", "squares"):
         found = getattr(found, role)
     _functions.append(found)

@@ -41,11 +41,7 @@ def loss(part, results, pred, target, numbers, reduction):
 
 @silent
 def squares(plan, g):
-    """Those of each tensor by itself, then one tensor after the other."""
-    result, first = 0.0, PLAN_COLUMNS + 3 * int(plan[RANGES])
-    for start, size in plan[first : first + 2 * int(plan[TENSORS])].reshape(-1, 2).tolist():
-        result += function_of(int(plan[SQUARES]))(g[start : start + size])
-    return result
+    return _squares(plan, g)
 
 
 @silent
@@ -78,7 +74,7 @@ def train(
                 walk.backward(inputs, work, params, kept, numbers, table, batch)
             else:
                 walk.backward(inputs, work, params, gradients, np.zeros(1, params.dtype), table, batch)
-                _update(plan, params, kept, gradients, squares(plan, gradients), clip_norm, numbers)
+                _update(plan, params, kept, gradients, _squares(plan, gradients), clip_norm, numbers)
             done += 1
     return done
 
@@ -92,6 +88,14 @@ def _begun(plan, settings, rate, before, dtype):
     for i in range(int(plan[SETS])):
         function_of(int(plan[BEGIN]))(numbers[i * RULE_NUMBERS :], settings[i], float(rate), int(before))
     return numbers
+
+
+def _squares(plan, g):
+    """Those of each tensor by itself, then one tensor after the other."""
+    result, first = 0.0, PLAN_COLUMNS + 3 * int(plan[RANGES])
+    for start, size in plan[first : first + 2 * int(plan[TENSORS])].reshape(-1, 2).tolist():
+        result += function_of(int(plan[SQUARES]))(g[start : start + size])
+    return result
 
 
 def _update(plan, p, kept, g, squares, clip_norm, numbers):

@@ -146,12 +146,3 @@ def _rmsprop_momentum(gradient, p, kept, numbers):
 
 
 rmsprop_momentum = Rule(_rmsprop_momentum, _begin_rmsprop)
-
-
-def flat(rule):
-    """The part that applies a rule by gradients that were kept; each is multiplied by `factor` first."""
-
-    def part(g, p, kept, numbers, factor):
-        rule(g * factor, p, kept, numbers)
-
-    return part

@@ -356,12 +356,12 @@ def clips_the_decay_too(sound, g, p, kept, numbers, factor):
 
 
 @fault("momentum", "_update", "velocity, step 1", clip_norm=CLIP)
-def clips_each_tensor_by_itself(sound, plan, p, kept, g, factor, numbers):
+def clips_each_tensor_by_itself(sound, plan, p, kept, g, squares, clip_norm, numbers):
     scaled, first = g.copy(), PLAN_COLUMNS + 3 * int(plan[RANGES])
     for start, size in plan[first : first + 2 * int(plan[TENSORS])].reshape(-1, 2):
         here = slice(start, start + size)
         scaled[here] *= g.dtype.type(clipping(float(np.sum(g[here].astype(np.float64) ** 2)), CLIP))
-    sound(plan, p, kept, scaled, 1.0, numbers)
+    sound(plan, p, kept, scaled, squares, 0.0, numbers)
 
 
 @fault("momentum", "_squares", "velocity, step 1", clip_norm=CLIP)
@@ -430,7 +430,7 @@ def examine(rule, part, dtype, kernels, settings):
         return
     given = {"learning_rate": RATE, "done": 1} | {key: settings[key] for key in settings if key not in ("clip_norm",)}
     factor = 0.37 if "clip_norm" in settings else 1.0
-    call = build(f"{rule}_update", case, dtype, factor=factor, **given)
+    call = build(f"{rule}_update", case, dtype, squares=1.0, clip_norm=factor, **given)
     names = "p", *RULES[rule].kept
     old = [call[name].copy() for name in names]
     call.run(kernels)

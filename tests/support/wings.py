@@ -12,6 +12,7 @@ MACHINERY = {
     "link",
     "mathematics",
     "operands",
+    "plans",
     "reduction",
     "run",
     "simd",
