@@ -36,8 +36,9 @@ class History(Watched):
     best_epoch: int | None = None
 
     def _begin(self) -> None:
-        """A run begins, whose epochs are added to those that are here."""
+        """A run begins, whose epochs are added to those that are here; each of these has a rate, if only NaN."""
         self.best_epoch = None
+        del self.learning_rate[len(self.loss) :]
         self.learning_rate.extend([math.nan] * (len(self.loss) - len(self.learning_rate)))
 
     def _add(self, losses: Iterable[float], rates: Iterable[float]) -> None:

@@ -499,6 +499,13 @@ def test_one_that_was_validated_in_part():
     assert np.array_equal(history.learning_rate, [NAN, *[0.02] * 4], equal_nan=True)
 
 
+def test_one_whose_losses_were_cleared():
+    history, _ = scripted([3, 1, 2], "validation_loss")
+    history.loss.clear()
+    scripted([4, 3], "validation_loss", history=history)
+    assert (len(history.loss), len(history.learning_rate), history.best_epoch) == (2, 2, 1)
+
+
 # --- learning rates ---
 
 
