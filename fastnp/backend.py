@@ -17,7 +17,7 @@ from .kernels._shelter import sheltered
 BACKENDS = ("numba", "numpy")
 
 _WINGS = {"numba": "compiled", "numpy": "reference"}
-_KERNELS = ("forward", "backward", "loss", "squares", "update", "train")
+_KERNELS = ("forward", "backward", "loss", "squares", "update", "train", "train_and_watch")
 
 _context: ContextVar[str | None] = ContextVar("fastnp_backend", default=None)
 _loaded: dict[str, SimpleNamespace] = {}

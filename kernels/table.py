@@ -60,6 +60,16 @@ TENSORS = 7  # … and how many tensors: (start, size), behind the ranges
 PLAN_COLUMNS = 8
 RULE_NUMBERS = 16  # of one set, at most
 
+# When to stop for want of a better epoch, in doubles: settings first, then how far it is. Its columns:
+PATIENCE = 0  # how many epochs in a row may be no better; 0 where none is judged
+MIN_DELTA = 1  # by how much more than nothing an epoch has to be better
+BY_VALIDATION = 2  # whether the loss over the validation data is judged; else that of the training, …
+BATCHES = 3  # … the mean over so many, those of an epoch
+BEST = 4  # what the best epoch came to
+WAITS = 5  # how many came since
+BETTER = 6  # which epoch of a call was the best last, or -1
+STOPPING_COLUMNS = 7
+
 # What becomes of the losses of a batch:
 SUM = 0
 MEAN = 1  # over what the losses count, which rows with a weight do so often
@@ -101,6 +111,16 @@ def clipping(squares: float, clip_norm: float) -> float:
     """What gradients are multiplied by, the sum of whose squares this is, so that their norm is at most `clip_norm`."""
     norm = math.sqrt(squares)
     return 1.0 if norm <= clip_norm else clip_norm / norm
+
+
+def is_better(stopping: np.ndarray, value: float) -> bool:
+    """Judge an epoch by what it came to, and take that up; NaN is never better."""
+    better = value < stopping[BEST] - stopping[MIN_DELTA]
+    if better:
+        stopping[BEST], stopping[WAITS] = value, 0
+    else:
+        stopping[WAITS] += 1
+    return better
 
 
 def as_integers(table: np.ndarray) -> np.ndarray:

@@ -37,7 +37,7 @@ class Size:
 
 
 class Network:
-    """One call on a whole network: a pass forward or backward, or two epochs of training."""
+    """One call on a whole network: a pass forward or backward, or two epochs of training, watched or not."""
 
     timer = time.process_time
     params = (ON_NETWORKS, list(NAMED), DTYPES, BACKENDS)

@@ -49,11 +49,12 @@ def compile_training(dtype: str) -> tuple[Sequential, SGD, MSE]:
 
 
 def compile_everything(dtype: str) -> None:
-    """As `compile_training`, the kernels of a loop written out, and all parts, whether these need them or not."""
+    """As `compile_training`, with validation, too; the kernels of a loop written out, and all parts."""
     for name in part_names():
         kernels().parts[name, np.dtype(dtype).char]
     model, optimizer, loss_fn = compile_training(dtype)
     x = np.ones((1, 1))
+    fit(model, loss_fn, optimizer, DataLoader(ArrayDataset(x, x)), epochs=1, progress=False, validation=(x, x))
     loss_fn(model(x), x)
     model.backward(loss_fn.backward())
     optimizer.step()

@@ -191,3 +191,16 @@ class Update(NamedTuple):
     rates: np.ndarray
     before: int  # how many updates were made
     clip_norm: float
+
+
+class Watched(NamedTuple):
+    """What a training run is told of what watches it; see the kernel `train_and_watch`."""
+
+    stopping: np.ndarray
+    best: np.ndarray
+    best_kept: np.ndarray
+    validation_losses: np.ndarray
+    job: Job  # of the validation
+    counts: np.ndarray
+    x: np.ndarray
+    y: np.ndarray

@@ -10,10 +10,11 @@ from ..arrays import real_array
 from ..backend import kernels
 from ..kernels.table import SUM, rows
 from ..tensor import Tensor
+from . import calls
 from .lowering import Workspace
-from .op import Job, NumbersAt, Op, Update, forget_states, move_states, trained_rows
+from .op import Job, NumbersAt, Op, Update, Watched, forget_states, move_states, trained_rows
 
-_trained: set[tuple[str, str]] = set()  # backends and dtypes for which the kernel of a training run is compiled
+_trained: set[tuple[str, str, bool]] = set()  # backends, dtypes, whether watched: for which a kernel is compiled
 
 
 class Program:
@@ -206,25 +207,32 @@ class Program:
             return self.arena.has_gradients()
         return any(tensor.grad.any() for tensor in self.tensors)
 
-    def compile_training(self, update: Update, loss: int) -> None:
+    def compile_training(self, update: Update, loss: int, watched: Watched | None = None) -> None:
         """Train for no epoch: what the kernel runs is compiled, where it has not been, and nothing else is touched."""
         backend = kernels()
         space = self._workspace or Workspace(self._ops, self.arena, 0, self.dtype)
-        table = space.training(backend, update.rule, update.trained)
-        if (backend.name, self.dtype.char) not in _trained:
+        table, key = space.training(backend, *update[:2]), (backend.name, self.dtype.char, watched is None)
+        if key not in _trained:
             numbers, none, job = np.zeros(0, self.dtype), np.zeros((0, 1), self.dtype), Job(loss, 1, 0, 0, SUM, 0)
-            _train(backend, np.zeros(0), job, table, numbers, numbers, numbers, none, none, update=update)
-            _trained.add((backend.name, self.dtype.char))
+            arrays, apart = (table, numbers, numbers, numbers, none, none), (table, numbers)
+            calls.train(backend, np.zeros(0), job, update, arrays, watched, apart)
+            _trained.add(key)
 
     def train(
-        self, losses: np.ndarray, job: Job, update: Update, loss_numbers: np.ndarray, x: np.ndarray, y: np.ndarray
+        self, losses: np.ndarray, job: Job, update: Update, data: calls.Arrays, watched: Watched | None = None
     ) -> int:
-        """Run the kernel `train` on staged rows; returns how many updates were made."""
+        """Run the kernel `train`, or `train_and_watch`, on staged rows; returns how many updates were made."""
         self._forget_state()
         space, backend = self._reserve(min(job.batch_size, job.rows)), kernels()
-        table = space.training(backend, update.rule, update.trained)
+        arrays = space.training(backend, *update[:2]), space.work, self.arena.data, *data
         space.hand_over()
-        done = _train(backend, losses, job, table, space.work, self.arena.data, loss_numbers, x, y, update=update)
+        if watched is None:
+            done = calls.train(backend, losses, job, update, arrays)
+        else:
+            other = self._borrow(min(watched.job.batch_size, watched.job.rows))
+            apart = other.forward(backend), other.work
+            done = calls.train(backend, losses, job, update, arrays, watched, apart)
+            self._spare.append(other)
         space.take_back()
         return done
 
@@ -235,10 +243,3 @@ class Program:
         self._x[...] = x
         self._claim_state()
         return self._y.copy()
-
-
-def _train(backend: Any, losses: np.ndarray, job: Job, *arrays: np.ndarray, update: Update) -> int:
-    """Call the kernel `train`; the arrays are its table, workspace and parameters, and behind the update the data."""
-    table, work, params, *data = arrays
-    _, _, plan, *of_update = update
-    return int(backend.train(losses, np.array(job, np.int64), plan, table, work, params, *of_update, *data))

@@ -12,14 +12,15 @@ from ..optimizers.optimizer import Optimizer
 from ..tensor import Tensor
 from .batches import unpacked
 from .checks import check_arguments, check_listeners
-from .compiled import CompiledRun, trainable
+from .compiled import CompiledRun
 from .early_stopping import EarlyStopping
 from .finite import are_finite, check_result, diverged
 from .history import History
 from .interrupts import held_back
 from .progress import progress_bar
 from .targets import check_targets, rows_of
-from .validation import validation_of
+from .trainable import trainable
+from .validation import Validation
 from .watching import Watch
 
 
@@ -42,9 +43,10 @@ def fit(
             pred = model(x); loss = loss_fn(pred, y)
             model.backward(loss_fn.backward()); optimizer.step(); optimizer.clear_grad()
 
-    Where model, loss and optimizer are fastnp's own (a `Sequential` of its layers, a loss, SGD, with no method
-    redefined) and the data is an `ArrayDataset` in a plain `DataLoader`, whole epochs run in one kernel call; else
-    the loop runs. The gradients of parameters that the optimizer does not hold are cleared, too.
+    Where model, loss and optimizer are fastnp's own (a `Sequential` of its layers, with no method redefined) and the
+    data is an `ArrayDataset` in a plain `DataLoader`, many epochs run in one kernel call, with validation on such data
+    and early stopping in it; with a callback, or validation on other data, one. Else the loop runs. The gradients of
+    parameters that the optimizer does not hold are cleared, too.
 
     Args:
         progress: show a bar on stderr where that is a terminal, or in a notebook.
@@ -65,9 +67,9 @@ def fit(
     held_ones = check_arguments(model, loss_fn, optimizer, dataloader, epochs)
     check_listeners(history, callback, early_stopping, validation)
     history = History() if history is None else history
-    validate = None if validation is None else validation_of(model, loss_fn, validation)
-    watch = Watch(model, optimizer, history, validate, early_stopping)
-    return _run(Parts(model, loss_fn, optimizer, dataloader), epochs, progress, callback, watch, history, held_ones)
+    validated = None if validation is None else Validation(model, loss_fn, validation)
+    watch = Watch(model, optimizer, history, validated, early_stopping)
+    return _run(Parts(model, loss_fn, optimizer, dataloader), epochs, progress, callback, watch, held_ones)
 
 
 class Parts(NamedTuple):
@@ -85,17 +87,15 @@ def _run(
     progress: bool,
     callback: Callable[[int, float], Any] | None,
     watch: Watch,
-    history: History,
     held_ones: list[Tensor],
 ) -> History:
     """`fit`, of what has been checked; `held_ones` are the parameters of the model that the optimizer holds."""
     if isinstance(parts.model, Sequential):
         parts.model.warn_of_newcomers()
-    finite = are_finite(held_ones)
-    at_once = epochs if callback is None and watch.sees_nothing else 1
+    finite, history = are_finite(held_ones), watch.history
     history._begin()
     with progress_bar(epochs, progress) as bar, held_back() as held:
-        done = _followed(_epochs(parts, epochs, at_once, history, held), history, bar, watch, callback)
+        done = _followed(_epochs(parts, epochs, callback is None, watch, held), history, bar, callback)
         with held:
             restored = watch.restore()
     if done and finite:
@@ -104,48 +104,47 @@ def _run(
     return history
 
 
-def _followed(
-    steps: Iterator[int],
-    history: History,
-    bar: Any,
-    watch: Watch,
-    callback: Callable[[int, float], Any] | None,
-) -> int:
-    """Train on, and tell of each step, until all are done or somebody stops it; returns how many epochs that were."""
+def _followed(steps: Iterator[int], history: History, bar: Any, callback: Callable[[int, float], Any] | None) -> int:
+    """Train on, and tell of each step, until all are done or the callback stops; returns how many epochs that were."""
     epoch = 0
     for done in steps:
         loss = history.loss[-1]
         epoch += done
         bar.set_postfix_str(f"loss {loss:.4g}", refresh=False)
         bar.update(done)
-        stop = watch.follow(epoch - 1, loss)
         answer = None if callback is None else callback(epoch - 1, loss)
-        if stop or (isinstance(answer, (bool, np.bool_)) and answer):
+        if isinstance(answer, (bool, np.bool_)) and answer:
             break
     return epoch
 
 
-def _epochs(
-    parts: Parts, epochs: int, at_once: int, history: History, held: AbstractContextManager[None]
-) -> Iterator[int]:
-    """Train one epoch, or up to `at_once`, at a time; add them to the history and give their number."""
+def _epochs(parts: Parts, epochs: int, freely: bool, watch: Watch, held: AbstractContextManager[None]) -> Iterator[int]:
+    """Train, until all epochs are done or the watch stops it; add them to the history and give their number.
+
+    One epoch at a time, or several where that goes `freely`, and the kernel can keep the watch.
+    """
     run: CompiledRun | None = None
     epoch = 0
-    while epoch < epochs:
+    while epoch < epochs and not watch.stops:
         # Asked anew each time: a callback may have changed anything.
         found = trainable(*parts)
         if found is None:
-            _loop_epoch(parts, epoch, history, held)
-            done, error = 1, None
+            _loop_epoch(parts, epoch, watch.history, held)
+            done, error, is_watched = 1, None, False
         else:
             if run is None or not run.is_for(found, parts.dataloader):
-                run = CompiledRun(found, parts.loss_fn, parts.optimizer, parts.dataloader, held)
+                watched = None if watch.sees_nothing or not freely else watch
+                run = CompiledRun(found, parts.loss_fn, parts.optimizer, parts.dataloader, held, watched)
+            is_watched = run.is_watched
+            at_once = epochs - epoch if freely and (is_watched or watch.sees_nothing) else 1
             rows = rows_of(parts.dataloader) if epoch and at_once == 1 else None
             if rows is not None:  # somebody may have written into them
                 check_targets(parts.model, parts.loss_fn, rows)
-            done, error = run.epochs(epoch, min(at_once, epochs - epoch), history)
+            done, error = run.epochs(epoch, at_once, watch.history)
         epoch += done
         if done:
+            if not is_watched and not watch.sees_nothing:
+                watch.follow(epoch - 1)
             yield done
         if error is not None:
             try:

@@ -2,40 +2,61 @@
 
 import copy
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..layers.layer import Layer
 from ..optimizers.arenas import ArenaOptimizer
+from ..optimizers.kept import Held
 from ..optimizers.optimizer import Optimizer
 from ..program.op import Rule, own_of
 from ..tensor import Tensor
 
 
-class Snapshot:
-    """Copies of all parameters of a model and an optimizer, and of what the optimizer keeps and counts."""
+class Snapshot(NamedTuple):
+    """Copies of parameters, and of what an optimizer keeps and counts."""
 
-    def __init__(self, model: Any, optimizer: Any):
-        self._tensors = _tensors(model, optimizer)  # held, so that their ids stay their own
-        self._data = {key: tensor.data.copy() for key, tensor in self._tensors.items()}
-        self._kept = {key: [array.copy() for array in arrays] for key, arrays in _kept(optimizer)}
-        self._updates = getattr(optimizer, "updates", None)
-        self._attributes = _copied_attributes(model, optimizer, self._tensors)
+    tensors: dict[int, Tensor]  # by id; held, so that their ids stay their own
+    data: dict[int, np.ndarray]
+    kept: dict[int, list[np.ndarray]]
+    updates: int | None
+    attributes: dict[str, Any]  # of an optimizer of the user's own
 
     def restore(self, model: Any, optimizer: Any) -> None:
         """Give back what was copied to what is still there; settings stay as they are."""
         for key, tensor in _tensors(model, optimizer).items():
-            if key in self._data:
-                tensor.data = self._data[key]
+            if key in self.data:
+                tensor.data = self.data[key]
         for key, arrays in _kept(optimizer):
-            for array, value in zip(arrays, self._kept.get(key, ()), strict=False):
+            for array, value in zip(arrays, self.kept.get(key, ()), strict=False):
                 array[...] = value
-        if self._updates is not None and hasattr(optimizer, "updates"):
-            optimizer.updates = self._updates
-        if self._attributes:
+        if self.updates is not None and hasattr(optimizer, "updates"):
+            optimizer.updates = self.updates
+        if self.attributes:
             attributes = vars(optimizer)
-            attributes |= {name: value for name, value in self._attributes.items() if name in attributes}
+            attributes |= {name: value for name, value in self.attributes.items() if name in attributes}
+
+
+def snapshot(model: Any, optimizer: Any) -> Snapshot:
+    """Of all parameters of a model and an optimizer, as they are now."""
+    tensors = _tensors(model, optimizer)
+    data = {key: tensor.data.copy() for key, tensor in tensors.items()}
+    kept = {key: [array.copy() for array in arrays] for key, arrays in _kept(optimizer)}
+    attributes = _copied_attributes(model, optimizer, tensors)
+    return Snapshot(tensors, data, kept, getattr(optimizer, "updates", None), attributes)
+
+
+def snapshot_of(held: Held, data: np.ndarray, kept: np.ndarray, updates: int) -> Snapshot:
+    """What a kernel copied of what an optimizer holds in one arena, laid out as there; these arrays are not copied."""
+    tensors = {id(tensor): tensor for tensor in held.tensors}
+    starts = range(0, kept.size, held.data.size)
+    of_data, of_kept = {}, {}
+    for key, tensor in tensors.items():
+        view, offset = tensor._layout.view, tensor._place.offset
+        of_data[key] = view(data, offset)
+        of_kept[key] = [view(kept, start + offset) for start in starts]
+    return Snapshot(tensors, of_data, of_kept, updates, {})
 
 
 def _tensors(model: Any, optimizer: Any) -> dict[int, Tensor]:

@@ -1,18 +1,22 @@
 """What watches a run: its loss over validation data, and the rule that stops it."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+from ..kernels.table import BEST, BY_VALIDATION, MIN_DELTA, PATIENCE, STOPPING_COLUMNS, WAITS, is_better
 from .early_stopping import EarlyStopping
 from .history import History
-from .snapshot import Snapshot
+from .snapshot import Snapshot, snapshot
+from .validation import Validation
 
 
 class Watch:
     """After every epoch of a run, takes the loss over validation data, and judges whether that or the loss got better.
 
-    Either may be None. The best epoch is remembered, with what it left where that is to be restored.
+    Either may be None. The best epoch is remembered, with what it left where that is to be restored. `stopping` is
+    what kernels take the rule for.
     """
 
     def __init__(
@@ -20,37 +24,42 @@ class Watch:
         model: Any,
         optimizer: Any,
         history: History,
-        validate: Callable[[], float] | None,
-        stopping: EarlyStopping | None,
+        validation: Validation | None,
+        settings: EarlyStopping | None,
     ):
-        self._model, self._optimizer, self._history, self._validate = model, optimizer, history, validate
-        self._stops = stopping is not None
-        settings = stopping or EarlyStopping()
-        self._by_loss, self._patience = settings.monitor == "loss", settings.patience
-        self._min_delta, self._restores = settings.min_delta, settings.restore_best
-        self._best, self._waits = math.inf, 0
+        self._model, self._optimizer, self.history = model, optimizer, history
+        self.validation = validation
+        self.stopping = np.zeros(STOPPING_COLUMNS)
+        self.stopping[BEST] = math.inf
+        self.restores = False
+        if settings is not None:
+            self.stopping[PATIENCE], self.stopping[MIN_DELTA] = settings.patience, settings.min_delta
+            self.stopping[BY_VALIDATION] = settings.monitor == "validation_loss"
+            self.restores = settings.restore_best
+        self.sees_nothing = validation is None and settings is None
         self._at: tuple[int, float] | None = None  # the best epoch, and its loss
         self._left: Snapshot | None = None
-        self.sees_nothing = validate is None and stopping is None
 
-    def follow(self, epoch: int, loss: float) -> bool:
-        """Take up an epoch of the run that has been added to the history; returns whether to stop."""
-        value = loss
-        if self._validate is not None:
-            validation_loss = self._validate()
-            self._history.validation_loss.append(validation_loss)
-            value = loss if self._by_loss else validation_loss
-        return self._stops and self._judge(epoch, loss, value)
+    @property
+    def stops(self) -> bool:
+        """Whether patience is at its end."""
+        return 0 < self.stopping[PATIENCE] <= self.stopping[WAITS]
 
-    def _judge(self, epoch: int, loss: float, value: float) -> bool:
-        if not value < self._best - self._min_delta:  # so NaN is no better
-            self._waits += 1
-            return self._waits >= self._patience
-        if self._restores:
-            self._left = Snapshot(self._model, self._optimizer)
-        self._best, self._waits, self._at = value, 0, (epoch, loss)
-        self._history.best_epoch = len(self._history.loss) - 1
-        return False
+    def follow(self, epoch: int) -> None:
+        """Take up an epoch of the run, the last one in the history."""
+        value = loss = self.history.loss[-1]
+        if self.validation is not None:
+            validation_loss = self.validation()
+            self.history.validation_loss.append(validation_loss)
+            value = validation_loss if self.stopping[BY_VALIDATION] else loss
+        if self.stopping[PATIENCE] and is_better(self.stopping, value):
+            self.found_better(epoch, 0, snapshot(self._model, self._optimizer) if self.restores else None)
+
+    def found_better(self, epoch: int, ago: int, left: Snapshot | None) -> None:
+        """An epoch of the run, so many before the last in the history, is the best; what it left."""
+        place = len(self.history.loss) - 1 - ago
+        self._left, self._at = left, (epoch, self.history.loss[place])
+        self.history.best_epoch = place
 
     def restore(self) -> tuple[int, float] | None:
         """Go back to what the best epoch left, where that is wanted; returns which one it was, and its loss."""

@@ -2,24 +2,35 @@
 
 import math
 
+from .. import table as columns
 from ..table import (
     BATCH_SIZE,
+    BATCHES,
     BEGIN,
+    BETTER,
+    BY_VALIDATION,
     COUNTS,
+    FAR,
     FLAT,
     LOSS,
+    PATIENCE,
+    PLAN_COLUMNS,
+    RANGES,
     RATE_STEP,
     REDUCTION,
     ROWS,
     RULE_NUMBERS,
     SQUARES,
     STRIDE,
+    WAITS,
 )
 from . import walk
-from ._jit import kernel
+from ._jit import inlined, kernel
 from .calling import call, call_for_number, row
-from .simd import at, number_like, pointer, room, write
+from .simd import at, copy, number_like, pointer, room, write
+from .validation import validation_loss
 
+is_better = inlined(columns.is_better)
 ROOM = 2 * RULE_NUMBERS + 1  # for two sets of numbers, and one that is 0
 MEMORY = 4  # doubles of a rule
 
@@ -126,3 +137,55 @@ def train(
                 call(plan[FLAT], (plan_, params_, kept_, target, squares, clip_norm, numbers))
             done += 1
     return done
+
+
+@kernel
+def train_and_watch(
+    losses, job, plan, table, work, params, kept, gradients, settings, rates, before, clip_norm, loss_numbers, x, y,
+    stopping, best, best_kept, validation_losses, validation_job, validation_table, validation_work, counts,
+    validation_x, validation_y,
+):  # fmt: skip
+    """As `train`, with a look at every epoch that is done; the end of patience ends the call, too.
+
+    Where there are counts (batches,), doubles, validation_losses (epochs,) gets the loss over the validation data:
+    those of its batches, each as often as it counts (for SUM, once). validation_job, _table and _work are as for
+    `train`, of a pass forward alone, and apart from these; validation_x and _y are the batches, one behind the other.
+
+    stopping (STOPPING_COLUMNS,), doubles, is described in `table`. When an epoch is better than all before, what the
+    plan changes is copied to best, like params, and best_kept, like kept, unless best is empty.
+    """
+    done = 0
+    for epoch in range(len(losses)):
+        first = epoch * job[STRIDE]
+        updates = train(
+            losses[epoch : epoch + 1], job, plan, table, work, params, kept, gradients, settings,
+            rates[done * job[RATE_STEP] :], before + done, clip_norm, loss_numbers, x[first:], y[first:],
+        )  # fmt: skip
+        done += updates
+        if updates < -(-job[ROWS] // job[BATCH_SIZE]):
+            break
+        value = losses[epoch] / stopping[BATCHES]
+        if len(counts):
+            validation_losses[epoch] = validation_loss(
+                validation_job, validation_table, validation_work, params, counts, loss_numbers, validation_x,
+                validation_y,
+            )  # fmt: skip
+            if stopping[BY_VALIDATION]:
+                value = validation_losses[epoch]
+        if stopping[PATIENCE] and is_better(stopping, value):
+            stopping[BETTER] = epoch
+            if best.size:
+                _copy(plan, best, params)
+                _copy(plan, best_kept, kept)
+        if stopping[PATIENCE] and stopping[WAITS] >= stopping[PATIENCE]:
+            break
+    return done
+
+
+@inlined
+def _copy(plan, copies, values):
+    """Copy what belongs to the tensors of a plan, of each kind."""
+    for i in range(plan[RANGES]):
+        first, size = plan[PLAN_COLUMNS + 3 * i], plan[PLAN_COLUMNS + 3 * i + 1]
+        for start in range(first, values.size, plan[FAR]):
+            copy(pointer(copies, start), pointer(values, start), size)

@@ -5,21 +5,32 @@ import math
 import numpy as np
 
 from ..table import (
+    BATCH_SIZE,
+    BATCHES,
     BEGIN,
+    BETTER,
+    BY_VALIDATION,
     FAR,
     FLAT,
+    PATIENCE,
     PLAN_COLUMNS,
     RANGES,
+    RATE_STEP,
+    ROWS,
     RULE_NUMBERS,
     SETS,
     SQUARES,
+    STRIDE,
     TENSORS,
+    WAITS,
     clipping,
+    is_better,
     rows,
 )
 from . import walk
 from .link import function_of
 from .operands import rows_of, silent
+from .validation import validation_loss
 
 
 @silent
@@ -79,6 +90,40 @@ def train(
     return done
 
 
+@silent
+def train_and_watch(
+    losses, job, plan, table, work, params, kept, gradients, settings, rates, before, clip_norm, loss_numbers, x, y,
+    stopping, best, best_kept, validation_losses, validation_job, validation_table, validation_work, counts,
+    validation_x, validation_y,
+):  # fmt: skip
+    done = 0
+    for epoch in range(len(losses)):
+        first = epoch * int(job[STRIDE])
+        updates = train(
+            losses[epoch : epoch + 1], job, plan, table, work, params, kept, gradients, settings,
+            rates[done * int(job[RATE_STEP]) :], before + done, clip_norm, loss_numbers, x[first:], y[first:],
+        )  # fmt: skip
+        done += updates
+        if updates < -(-int(job[ROWS]) // int(job[BATCH_SIZE])):
+            break
+        value = losses[epoch] / stopping[BATCHES]
+        if len(counts):
+            validation_losses[epoch] = validation_loss(
+                validation_job, validation_table, validation_work, params, counts, loss_numbers, validation_x,
+                validation_y,
+            )  # fmt: skip
+            if stopping[BY_VALIDATION]:
+                value = validation_losses[epoch]
+        if stopping[PATIENCE] and is_better(stopping, value):
+            stopping[BETTER] = epoch
+            if best.size:
+                _copy(plan, best, params)
+                _copy(plan, best_kept, kept)
+        if stopping[PATIENCE] and stopping[WAITS] >= stopping[PATIENCE]:
+            break
+    return done
+
+
 # --- what these share ---
 
 
@@ -107,3 +152,10 @@ def _update(plan, p, kept, g, squares, clip_norm, numbers):
         kinds = [kept[at : at + size] for at in range(start, kept.size, far)]
         here = slice(start, start + size)
         function_of(int(plan[FLAT]))(g[here], p[here], kinds, numbers[of:], factor)
+
+
+def _copy(plan, copies, values):
+    """Copy what belongs to the tensors of a plan, of each kind."""
+    for first, size, _ in plan[PLAN_COLUMNS : PLAN_COLUMNS + 3 * int(plan[RANGES])].reshape(-1, 3).tolist():
+        for start in range(first, values.size, int(plan[FAR])):
+            copies[start : start + size] = values[start : start + size]

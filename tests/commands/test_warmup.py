@@ -33,6 +33,7 @@ for dtype, layer, loss, optimizer in itertools.product(("float32", "float64"), l
     target = loss._example_target(y.shape, np.random.default_rng(0))
     loader = nn.DataLoader(nn.ArrayDataset(x, target), batch_size=2)
     nn.fit(model, loss, optimizer, loader, 2)
+    nn.fit(model, loss, optimizer, loader, 2, validation=(x, target), early_stopping=nn.EarlyStopping())
     nn.fit(model, loss, optimizer, list(loader), 2)
     model.predict(x)
     alone = make()

@@ -12,7 +12,7 @@ from rule_cases import RULES, plan_of
 from sizes import Network
 from twins import backends, dtypes, run_both
 
-from fastnp.kernels.table import MEAN, SUM
+from fastnp.kernels.table import BEST, BETTER, BY_VALIDATION, MEAN, MIN_DELTA, PATIENCE, SUM, WAITS
 
 trainable = pytest.mark.parametrize("network", [network for network in NETWORKS if network.trains], ids=str)
 TRAININGS = [
@@ -177,3 +177,117 @@ def test_train_keeps_pads_zero_when_an_input_is_not_finite(dtype, kernels):
         assert call.run(kernels) == 1
     assert np.isnan(weights[0, :3]).all()
     check_all_pads(call)
+
+
+# --- train_and_watch ---
+
+
+def _watched_at(call, kernels, epochs):
+    """What so many epochs leave, step by step: the call, and the losses of the batches of validation data."""
+    per_epoch = -(-call["rows"] // call["batch_size"])
+    _step_by_step(call, kernels, epochs * per_epoch)
+    table, last = linked(kernels, call.network, call["table"], call.dtype.char), call["table"][-1]
+    part, losses, start = kernels.parts[f"{call.loss_part}.sum", call.dtype.char], [], 0
+    for count in call["counts"].astype(int):
+        here = slice(start, start + count)
+        buffer(call, call["table"][0], "x", count)[:] = call["validation_x"][here]
+        kernels.forward(call["work"], call["params"], table, count)
+        pred = buffer(call, last, "y", count)[:, : last["n_out"]].copy()
+        dpred, target = np.empty((1, *pred.shape), pred.dtype), call["validation_y"][here].copy()
+        reduction = MEAN if call["mean"] else SUM
+        losses.append(kernels.loss(part, dpred, pred, target, call["loss_numbers"], reduction))
+        start += count
+    return call, losses
+
+
+def _of_all(call, losses):
+    total = count = 0.0
+    for loss, counted in zip(losses, call["counts"].tolist(), strict=True):
+        total += loss * counted if call["mean"] and len(losses) > 1 else loss
+        count += counted
+    return total / count if call["mean"] and len(losses) > 1 else total
+
+
+WATCHES = [
+    {},
+    {"looks": 1, "epochs": 6},
+    {"looks": 1, "mean": False},
+    {"looks": 4, "mean": False, "patience": 1},
+    {"looks": 0, "by_validation": False},
+    {"by_validation": False, "patience": 2, "min_delta": 1e9},
+    {"patience": 1, "min_delta": 1e9, "apart": True, "clip_norm": 0.1},
+    {"patience": 1, "min_delta": 1e9, "restores": False},
+    {"patience": 0, "restores": False},
+]
+
+
+@backends
+@dtypes
+@pytest.mark.parametrize("network", [NETWORKS[0], Network("", 3, (17, "relu", 5), 6)], ids=str)
+@pytest.mark.parametrize("options", WATCHES, ids=str)
+@pytest.mark.parametrize("rule", ["momentum", "adam"])
+def test_train_and_watch_has_the_bits_of_looking_on(network, rule, options, dtype, kernels):
+    options = {"rule": rule, "epochs": 4, "rate": 0.05} | options
+    whole = build("train_and_watch", network, dtype, **options)
+    done = whole.run(kernels)
+    per_epoch = -(-whole["rows"] // whole["batch_size"])
+    epochs = done // per_epoch
+    best, waits, better = np.inf, 0, -1
+    for epoch in range(epochs):
+        seen, losses = _watched_at(build("train_and_watch", network, dtype, **options), kernels, epoch + 1)
+        assert whole["losses"][epoch] == seen["losses"][epoch]
+        value = seen["losses"][epoch] / per_epoch
+        if losses:
+            assert whole["validation_losses"][epoch] == _of_all(seen, losses)
+            value = _of_all(seen, losses) if whole["stopping"][BY_VALIDATION] else value
+        if value < best - whole["stopping"][MIN_DELTA]:
+            best, waits, better, left = value, 0, epoch, seen
+        else:
+            waits += 1
+    patience = whole["stopping"][PATIENCE]
+    assert epochs == len(whole["losses"]) or waits == patience > 0
+    assert all(bounds.same_bits(a, b) for a, b in zip(_parameters(whole), _parameters(seen), strict=True))
+    if patience:
+        assert whole["stopping"][[BEST, WAITS, BETTER]].tolist() == [best, waits, better]
+    else:
+        assert whole["stopping"][[BEST, WAITS, BETTER]].tolist() == [np.inf, 0, -1]
+    if whole["best"].size:
+        kept = kinds(whole, whole["best_kept"])
+        copies = [view for op in linears(whole) for arena in (whole["best"], *kept) for view in views(arena, op)]
+        assert all(bounds.same_bits(a, b) for a, b in zip(copies, _parameters(left), strict=True))
+
+
+@backends
+def test_train_and_watch_judges_a_loss_that_is_nan_no_better_and_goes_on(kernels):
+    call = build("train_and_watch", NETWORKS[0], np.float64, patience=5)
+    call["validation_y"][0] = NAN
+    assert call.run(kernels) == 6
+    assert np.isnan(call["validation_losses"]).all()
+    assert call["stopping"][[BEST, WAITS, BETTER]].tolist() == [np.inf, 2, -1]
+    assert np.isnan(call["best"]).all()
+
+
+@backends
+def test_batches_without_weight_come_to_nothing(kernels):
+    call = build("train_and_watch", NETWORKS[0], np.float64)
+    call["counts"][:] = 0
+    call.run(kernels)
+    assert call["validation_losses"].tolist() == [0, 0]
+
+
+@backends
+@dtypes
+def test_train_and_watch_looks_at_no_epoch_that_is_broken_off(dtype, kernels):
+    call = build("train_and_watch", NETWORKS[0], dtype)
+    call["y"][call["rows"] + NETWORKS[0].batch] = np.inf  # in the second batch of the second epoch
+    with np.errstate(all="ignore"):
+        assert call.run(kernels) == 4
+    assert call["validation_losses"][0] > 0 and call["validation_losses"][1] == 0
+    assert call["stopping"][BETTER] == 0
+
+
+@trainable
+def test_train_and_watch_and_its_twin_stay_together(network):
+    fast, twin = run_both("train_and_watch", network, np.float64)
+    for name in "losses", "validation_losses", "stopping":
+        np.testing.assert_allclose(fast[name], twin[name], rtol=1e-9)

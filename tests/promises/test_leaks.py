@@ -117,6 +117,12 @@ def test_many_short_fits():
     assert grown(repeated(work), 20, 500) < SLACK
 
 
+def test_many_short_fits_that_a_kernel_watches():
+    parts = training(reshuffle=True, rng=np.random.default_rng(0))
+    options = {"progress": False, "validation": (X, Y), "early_stopping": nn.EarlyStopping(patience=1)}
+    assert grown(repeated(lambda: nn.fit(*parts, 3, **options)), 20, 500) < SLACK
+
+
 @pytest.mark.parametrize("own", [False, True])
 @pytest.mark.parametrize("count", [4000, pytest.param(40_000, marks=pytest.mark.slow)])
 def test_many_steps_of_the_loop(count, own):

@@ -62,7 +62,7 @@ def test_a_decay_of_the_users_own():
 
 def test_a_subclass_that_only_adds_runs_compiled():
     """As most do that are written in the manner of PyTorch."""
-    from fastnp.training import compiled
+    from fastnp.training.trainable import trainable
 
     class Net(nn.Sequential):
         """Two layers."""
@@ -80,13 +80,13 @@ def test_a_subclass_that_only_adds_runs_compiled():
 
     model = Net()
     loader = loader_of(nn.ArrayDataset(POINTS, POINTS))
-    assert compiled.trainable(model, nn.MSE(), sgd(model), loader) is not None
+    assert trainable(model, nn.MSE(), sgd(model), loader) is not None
     model.describe = lambda: "replaced"
-    assert compiled.trainable(model, nn.MSE(), sgd(model), loader) is not None
+    assert trainable(model, nn.MSE(), sgd(model), loader) is not None
     model.backward = lambda gradient: gradient
-    assert compiled.trainable(model, nn.MSE(), sgd(model), loader) is None
+    assert trainable(model, nn.MSE(), sgd(model), loader) is None
     model.backward = Net.backward.__get__(model)  # as it was
-    assert compiled.trainable(model, nn.MSE(), sgd(model), loader) is not None
+    assert trainable(model, nn.MSE(), sgd(model), loader) is not None
 
 
 class Nameless(nn.Layer):
@@ -205,15 +205,15 @@ def test_lists_that_a_subclass_makes_itself():
 
 
 def test_a_method_that_is_put_back_is_the_librarys_again():
-    from fastnp.training import compiled
+    from fastnp.training.trainable import trainable
 
     model = nn.Sequential(he(2, 4), nn.ReLU(), he(4, 2))
     loader = loader_of(nn.ArrayDataset(POINTS, POINTS))
     forward = model.forward
     model.forward = lambda x: 2 * forward(x)
-    assert compiled.trainable(model, nn.MSE(), sgd(model), loader) is None
+    assert trainable(model, nn.MSE(), sgd(model), loader) is None
     model.forward = forward
-    assert compiled.trainable(model, nn.MSE(), sgd(model), loader) is not None
+    assert trainable(model, nn.MSE(), sgd(model), loader) is not None
     assert "forward" not in vars(model)
 
 

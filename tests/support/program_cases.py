@@ -9,7 +9,23 @@ from loss_cases import targets
 from rule_cases import RULES, plan_of
 
 from fastnp.kernels import SCRATCH_ROW_BYTES, padded
-from fastnp.kernels.table import MEAN, ROW, RULE_NUMBERS, SUM, as_integers, rows
+from fastnp.kernels.table import (
+    BATCHES,
+    BEST,
+    BETTER,
+    BY_VALIDATION,
+    MEAN,
+    MIN_DELTA,
+    PATIENCE,
+    ROW,
+    ROWS,
+    RULE_NUMBERS,
+    STOPPING_COLUMNS,
+    STRIDE,
+    SUM,
+    as_integers,
+    rows,
+)
 
 DONE = 3  # updates before those of a training
 
@@ -191,7 +207,7 @@ def train(
                 g[:] = 0  # kernels keep the pads zero
                 call.allow(g)
 
-    def make(kernels):
+    def arguments(kernels):
         names = "losses", "work", "params", "kept", "gradients", "settings", "rates"
         losses, *arguments = (call[name] for name in names)
         arguments += [DONE, *(call[name] for name in ("clip_norm", "loss_numbers", "x", "y"))]
@@ -202,9 +218,56 @@ def train(
         rows = table.view(ROW)
         rows["input"][: first + 1] = 0  # nobody asks for these
         rows["bias_numbers"] = RULE_NUMBERS if apart and not clip_norm else 0
-        return kernels.train(losses, np.array(job, np.int64), plan(call, kernels), table, *arguments)
+        return losses, np.array(job, np.int64), plan(call, kernels), table, *arguments
 
-    call.apart, call.make = apart, make
+    def make(kernels):
+        return kernels.train(*arguments(kernels))
+
+    call.apart, call.train_arguments, call.make = apart, arguments, make
+
+
+def train_and_watch(
+    call, network, rng, draw, patience=10**6, min_delta=0.0, by_validation=True, restores=True, looks=3, **options
+):
+    """As `train`, and so many batches of validation data, the last of which is shorter where there are others."""
+    train(call, network, rng, draw, **options)
+    batch, last = network.batch, call["table"][-1]
+    counts = np.array([batch] * (looks - 1) + [1 if looks > 1 else batch] * (looks > 0), float)
+    total, n_out = int(counts.sum()), int(last["n_out"])
+    call.arguments.update(
+        stopping=np.zeros(STOPPING_COLUMNS), validation_losses=np.zeros(len(call["losses"]) * (looks > 0)),
+        best=call.flat(call["params"].size * restores), best_kept=call.flat(call["kept"].size * restores),
+        validation_work=call.flat(call["work"].size), counts=counts,
+        validation_x=call.array(draw(rng, (total, network.n_in)), call["x"].shape[1], pad=NAN, spare=3),
+        validation_y=call.array(targets(options.get("of", "mse"), rng, draw, (total, n_out)), spare=3),
+    )  # fmt: skip
+    call["stopping"][[PATIENCE, MIN_DELTA, BY_VALIDATION, BEST, BETTER]] = (
+        patience,
+        min_delta,
+        by_validation,
+        np.inf,
+        -1,
+    )
+    call["stopping"][BATCHES] = -(-call["rows"] // batch)
+    for op in call["table"]:
+        for name, ld in ("y", op["ld_out"]), ("dy", op["ld_out"]):
+            call.allow(rows(call["validation_work"], op[name], batch, ld))
+    for op in linears(call) if restores else ():
+        for i, of_params in enumerate(views(call["best"], op)):
+            call.allow(of_params)
+            for kind in kinds(call, call["best_kept"]):
+                call.allow(views(kind, op)[i])
+
+    def make(kernels):
+        arguments = call.train_arguments(kernels)
+        job = arguments[1].copy()
+        job[ROWS], job[STRIDE] = total, 0
+        rule = (call[name] for name in ("stopping", "best", "best_kept", "validation_losses"))
+        table = linked(kernels, network, call["table"], call.dtype.char)
+        data = (call[name] for name in ("validation_work", "counts", "validation_x", "validation_y"))
+        return kernels.train_and_watch(*arguments, *rule, job, table, *data)
+
+    call.make = make
 
 
 def _sets(rule, settings, apart):
@@ -223,4 +286,4 @@ def plan(call, kernels):
     return plan_of(kernels, call.rule, call.dtype.char, size, places, tensors)
 
 
-ON_NETWORKS = {"forward": forward, "backward": backward, "train": train}
+ON_NETWORKS = {"forward": forward, "backward": backward, "train": train, "train_and_watch": train_and_watch}

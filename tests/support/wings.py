@@ -16,6 +16,7 @@ MACHINERY = {
     "reduction",
     "run",
     "simd",
+    "validation",
     "walk",
 }  # what knows no operation, beside private modules
 

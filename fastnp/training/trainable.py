@@ -1,0 +1,48 @@
+"""What a kernel can train alone."""
+
+from typing import Any, NamedTuple
+
+from ..data.dataset import ArrayDataset
+from ..data.loader import DataLoader
+from ..data.sampler import BatchSampler
+from ..layers.sequential import Sequential
+from ..optimizers.kept import Held
+from ..overrides import is_plain
+from ..program.op import NumbersAt, Rule, kind_of, own_of
+from ..program.program import Program
+
+
+class Trained(NamedTuple):
+    """What a kernel trains alone."""
+
+    program: Program
+    rows: tuple[NumbersAt | None, ...]  # of the program: whose parameters change, and by which numbers of the rule
+    held: Held  # these parameters, and what the optimizer keeps of them
+
+
+def trainable(model: Any, loss_fn: Any, optimizer: Any, loader: Any) -> Trained | None:
+    """What a kernel can train alone, or None where the loop has to run.
+
+    One program must be the whole model, the optimizer must hold the parameters of some of its rows and no others, and
+    no gradient may be left over. No method of any of them may have been redefined.
+    """
+    if not (
+        is_plain(model, Sequential)
+        and kind_of(loss_fn) is not None
+        and loss_fn.reduction != "none"
+        and own_of(optimizer, "_kernel_rule", Rule) is not None
+        and is_plain(loader, DataLoader)
+        and is_plain(loader.sampler, BatchSampler)
+        and is_plain(loader.dataset, ArrayDataset)
+    ):
+        return None
+    program = model.whole_program()
+    X, Y = loader.dataset.X, loader.dataset.Y
+    if program is None or X.shape[1:] != (program.n_in,) or loss_fn._columns(program.n_out, Y.shape) is None:
+        return None
+    held = optimizer._kernel_held()
+    apart = not optimizer.decay_bias and optimizer.clip_norm is None  # else the rows only keep gradients
+    rows = program.trained_by(optimizer.parameters, apart)
+    if rows is None or program.has_gradients() or not all(of.plain and of.arena is program.arena for of in held):
+        return None
+    return Trained(program, rows, held[0])
