@@ -40,11 +40,11 @@ def fastnp_parts(widths, batch_size, x, y, dtype="float32", between=relu):
     return model, fastnp.MSE(), optimizer, loader
 
 
-def fitted(model, loss_fn, optimizer, loader):
+def fitted(model, loss_fn, optimizer, loader, **options):
     """All epochs in one call of `fit`."""
     import fastnp
 
-    return lambda epochs: fastnp.fit(model, loss_fn, optimizer, loader, epochs, progress=False)
+    return lambda epochs: fastnp.fit(model, loss_fn, optimizer, loader, epochs, progress=False, **options)
 
 
 def fit(widths, batch_size, x, y):

@@ -5,6 +5,9 @@ Time over time, so that less is better: asv takes every rise of a number for a r
 
 import functools
 
+import numpy as np
+
+import fastnp
 from asv_benches.agreement import assert_same_training
 from asv_benches.contestants import CONTESTANTS, fastnp_parts, fitted, written_out
 from asv_benches.networks import NETWORKS
@@ -50,6 +53,47 @@ class OverBaseline:
 
     def track_loop(self, row):
         return 100 * median_ratio(*trainings(ROWS[row], "loop", "NumPy"))
+
+
+class OverUnwatched:
+    """The time of 100 epochs of 25 steps in which `fit` also looks at 100 other rows, in percent of that without.
+
+    Where it stops early it judges each epoch, and copies the network and its velocities when that is better.
+    """
+
+    params = (["validation", "early stopping", "both"],)
+    param_names = ("with",)
+    unit = "% of the time without"
+
+    def setup(self, what):
+        if not hasattr(fastnp, "EarlyStopping"):
+            raise NotImplementedError  # an older commit
+        assert_same_training(what, lambda: self.job(what))
+
+    @staticmethod
+    def job(what):
+        """A model, and a function of a number of epochs that trains it."""
+        network = NETWORKS[0]
+        parts = fastnp_parts(network.widths, network.batch, *network.data(25))
+        options = {}
+        if what in ("validation", "both"):
+            options["validation"] = tuple(np.random.default_rng(1).standard_normal((2, 100, 1)))
+        if what in ("early stopping", "both"):
+            monitor = "loss" if what == "early stopping" else "validation_loss"
+            options["early_stopping"] = fastnp.EarlyStopping(monitor, patience=10**6)
+        return parts[0], fitted(*parts, **options)
+
+    def track_fit(self, what):
+        jobs = [self.job(watched)[1] for watched in (what, "nothing")]
+        for job in jobs:
+            job(100)
+        return 100 * median_ratio(*((functools.partial(several, job), 1) for job in jobs))
+
+
+def several(train):
+    """Ten trainings of 100 epochs."""
+    for _ in range(10):
+        train(100)
 
 
 class OverPeak:
