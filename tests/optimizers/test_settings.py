@@ -8,41 +8,13 @@ from fits import CHAIN, Double, assert_same, fit, kept, loop, setup
 from fits import backend as backend
 from fits import kernel_calls as kernel_calls
 from models import assert_same_bits
-from optimizing import shapes
+from optimizing import SETTINGS, made_anew, settings_of, shapes
 from public import optimizers
 
 import fastnp as nn
-from fastnp.overrides import METHOD
 
-NAN, INF = float("nan"), float("inf")
-NOT_A_RATE = [-0.1, NAN, INF, "1", None, 1j, np.ones(1), 10**400]
-NOT_A_SHARE = [1, 1.5, *NOT_A_RATE]
-NOT_A_FLAG = [2, None, "yes", 1.0, NAN]
-NOT_POSITIVE = [0, 0.0, *NOT_A_RATE]
-
-# Of each setting: another value than the defaults, and what it cannot be.
-SETTINGS = {
-    "learning_rate": (0.07, NOT_A_RATE),
-    "weight_decay": (0.9, NOT_A_RATE),
-    "decay_type": ("l1", ["L2", "", None, 2]),
-    "decay_bias": (False, NOT_A_FLAG),
-    "clip_norm": (0.05, [value for value in NOT_POSITIVE if value is not None]),
-    "updates": (40, [-1, 1.0, None, "1", NAN, True]),
-    "momentum": (0.6, NOT_A_RATE),
-    "nesterov": (True, NOT_A_FLAG),
-    "beta1": (0.5, NOT_A_SHARE),
-    "beta2": (0.6, NOT_A_SHARE),
-    "epsilon": (0.5, [1e-46, 1e-38, *NOT_POSITIVE]),
-    "alpha": (0.6, NOT_A_SHARE),
-}
 # So that all of them matter.
 BASE = {"learning_rate": nn.schedules.Linear(0.03, 0.01, 50), "weight_decay": 0.3}
-
-
-def settings_of(cls):
-    """What may be set, besides the parameters."""
-    names = {name for name, rule in cls._rules.items() if rule is not METHOD} - {"parameters"}
-    return sorted(names | {"learning_rate"})
 
 
 EVERY = [(cls, name) for cls in optimizers() for name in settings_of(cls)]
@@ -120,20 +92,6 @@ def test_what_is_kept_is_refused_by_name_and_stays(cls):
 # --- what is assigned is in force from the next update on ---
 
 
-def made_anew(run, name=None, value=None):
-    """An optimizer with the present settings and all that is kept, that has never taken a step."""
-    old = run.optimizer
-    cls = type(old)
-    options = {each: getattr(old, each) for each in settings_of(cls) if each != "updates"}
-    if old.schedule is not None:
-        options["learning_rate"] = old.schedule
-    new = cls(parameters=run.model.parameters(), **options)
-    new.updates = old.updates
-    for each, arrays in kept(old).items():
-        setattr(new, each, arrays)
-    run.optimizer = new
-
-
 @every_setting
 @pytest.mark.parametrize("clip_norm", [None, 0.5])
 def test_what_is_assigned_in_the_loop_is_in_force(cls, name, clip_norm):
@@ -143,7 +101,7 @@ def test_what_is_assigned_in_the_loop_is_in_force(cls, name, clip_norm):
     for run in runs[:2]:
         setattr(run.optimizer, name, SETTINGS[name][0])
         assert getattr(run.optimizer, name) == SETTINGS[name][0] or name == "learning_rate"
-    made_anew(runs[1])
+    runs[1].optimizer = made_anew(runs[1].optimizer)
     losses = [loop(run, 2) for run in runs]
     assert losses[0] == losses[1]
     assert_same(*runs[:2])
@@ -180,7 +138,7 @@ def test_what_is_deleted_is_as_the_class_says_from_then_on(cls, name):
         loop(run, 1)
     delattr(runs[0].optimizer, name)
     setattr(runs[1].optimizer, name, getattr(cls, name))
-    made_anew(runs[1])
+    runs[1].optimizer = made_anew(runs[1].optimizer)
     assert loop(runs[0], 2) == loop(runs[1], 2)
     assert_same(*runs)
 

@@ -3,9 +3,11 @@
 from functools import partial
 
 import numpy as np
+from fits import kept
 from public import optimizers
 
 import fastnp as nn
+from fastnp.overrides import METHOD
 
 SCHEDULE = nn.schedules.Cosine(0.02, 18, 3, 0.001)
 
@@ -58,3 +60,44 @@ def weighted(layers, rows=23, seed=3):
 def gradient_norm(optimizer):
     """The norm of all gradients together, as NumPy takes it."""
     return np.sqrt(sum(np.sum(np.square(tensor.grad, dtype=np.float64)) for tensor in optimizer.parameters))
+
+
+NAN, INF = float("nan"), float("inf")
+NOT_A_RATE = [-0.1, NAN, INF, "1", None, 1j, np.ones(1), 10**400]
+NOT_A_SHARE = [1, 1.5, *NOT_A_RATE]
+NOT_A_FLAG = [2, None, "yes", 1.0, NAN]
+NOT_POSITIVE = [0, 0.0, *NOT_A_RATE]
+
+# Of each setting: another value than the defaults, and what it cannot be.
+SETTINGS = {
+    "learning_rate": (0.07, NOT_A_RATE),
+    "weight_decay": (0.9, NOT_A_RATE),
+    "decay_type": ("l1", ["L2", "", None, 2]),
+    "decay_bias": (False, NOT_A_FLAG),
+    "clip_norm": (0.05, [value for value in NOT_POSITIVE if value is not None]),
+    "updates": (40, [-1, 1.0, None, "1", NAN, True]),
+    "momentum": (0.6, NOT_A_RATE),
+    "nesterov": (True, NOT_A_FLAG),
+    "beta1": (0.5, NOT_A_SHARE),
+    "beta2": (0.6, NOT_A_SHARE),
+    "epsilon": (0.5, [1e-46, 1e-38, *NOT_POSITIVE]),
+    "alpha": (0.6, NOT_A_SHARE),
+}
+
+
+def settings_of(cls):
+    """What may be set, besides the parameters."""
+    names = {name for name, rule in cls._rules.items() if rule is not METHOD} - {"parameters"}
+    return sorted(names | {"learning_rate"})
+
+
+def made_anew(old):
+    """An optimizer with the settings of another and all that it keeps, that has never taken a step."""
+    options = {name: getattr(old, name) for name in settings_of(type(old)) if name != "updates"}
+    if old.schedule is not None:
+        options["learning_rate"] = old.schedule
+    new = type(old)(parameters=old.parameters, **options)
+    new.updates = old.updates
+    for name, arrays in kept(old).items():
+        setattr(new, name, arrays)
+    return new
