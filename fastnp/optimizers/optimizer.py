@@ -63,7 +63,7 @@ class Optimizer(Watched):
     }
     _held_since = 0
     _schedule: Callable[[int], Any] | None = None
-    _rate = 0.001
+    _rate: float
     updates = 0
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -86,8 +86,14 @@ class Optimizer(Watched):
 
     @property
     def learning_rate(self) -> float:
-        schedule = self._schedule
-        return self._rate if schedule is None else rate_at(type(self).__name__, schedule, self.updates)
+        owner, schedule = type(self).__name__, self._schedule
+        if schedule is not None:
+            return rate_at(owner, schedule, self.updates)
+        try:
+            return self._rate
+        except AttributeError:
+            arguments = "super().__init__(parameters, learning_rate)"
+            raise AttributeError(f"{owner} has no learning_rate: its __init__ must call {arguments}") from None
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
@@ -140,12 +146,10 @@ class Optimizer(Watched):
 
     def __repr__(self) -> str:
         tensors = [tensor for tensor in getattr(self, "parameters", ()) if isinstance(tensor, Tensor)]
-        rate = f"schedule={shown(self._schedule)}"
-        if self._schedule is None:  # also where a subclass has a learning rate of its own
-            number = getattr(self, "learning_rate", None)
-            rate = f"learning_rate={number:g}" if isinstance(number, float) else f"learning_rate={shown(number)}"
-        values = {name: getattr(self, name, None) for name in self._rules}
-        settings = [rate] + [f"{name}={value:g}" for name, value in values.items() if isinstance(value, float)]
+        names = ["learning_rate", *self._rules] if self._schedule is None else self._rules
+        values = {name: getattr(self, name, None) for name in names}
+        settings = [] if self._schedule is None else [f"schedule={shown(self._schedule)}"]
+        settings += [f"{name}={value:g}" for name, value in values.items() if isinstance(value, float)]
         size = f"{sum(tensor.data.size for tensor in tensors)} parameters in {len(tensors)} tensors"
         return f"{type(self).__name__}({', '.join([size, *settings])})"
 

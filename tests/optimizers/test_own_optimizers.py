@@ -10,7 +10,7 @@ import pytest
 from fits import assert_same, compare, fit, kept, loop, setup
 from fits import backend as backend
 from fits import kernel_calls as kernel_calls
-from optimizing import CASES, shapes
+from optimizing import CASES, gentle, shapes
 from own import Descent
 from public import optimizers
 
@@ -335,6 +335,28 @@ def test_a_subclass_with_a_rate_of_its_own(cls, make, kernel_calls):
     assert make is with_method or f"learning_rate={expected:g}" in repr(optimizer)
 
 
+def test_an_optimizer_without_a_learning_rate_says_so():
+    class Own(nn.Optimizer):
+        def __init__(self, parameters, pace):
+            self.parameters, self.pace = parameters, pace
+
+        def step(self):
+            for p in self.parameters:
+                p.data = p.data - self.pace * p.grad
+
+    run = setup()
+    run.optimizer = Own(run.model.parameters(), 0.01)
+    assert not hasattr(run.optimizer, "learning_rate") and "learning_rate" not in repr(run.optimizer)
+    with pytest.raises(AttributeError, match=r"Own has no learning_rate: its __init__ must call super\(\).__init__"):
+        run.optimizer.step = lambda: run.optimizer.learning_rate
+        run.optimizer.step()
+    del run.optimizer.step
+    assert np.isnan(nn.fit(run.model, run.loss_fn, run.optimizer, run.loader, 2).learning_rate).all()
+    assert run.optimizer.updates == 10
+    run.optimizer.learning_rate = gentle
+    assert run.optimizer.learning_rate == gentle(10)
+
+
 # --- get_decay and tensors of one's own: tensor by tensor, in place of one call ---
 
 
@@ -381,6 +403,16 @@ def test_a_decay_of_ones_own_is_coupled_or_apart():
     tensor.data = [3.0, -1.0]
     optimizer.step()
     np.testing.assert_allclose(tensor.data, [2.5, -0.5], rtol=1e-6)
+
+
+@every_optimizer
+@pytest.mark.parametrize("clip_norm", [None, 0.7])
+def test_a_decay_of_nothing_has_the_bits_of_no_decay(cls, clip_norm):
+    runs = [setup(optimizer_of=cls, sgd={"weight_decay": 0, "clip_norm": clip_norm}) for _ in range(2)]
+    runs[1].optimizer.get_decay = np.zeros_like
+    assert loop(runs[0], 3) == loop(runs[1], 3)
+    assert runs[0].optimizer._by_kernel and not runs[1].optimizer._by_kernel
+    assert_same(*runs)
 
 
 class Watching(nn.Tensor):
