@@ -60,6 +60,22 @@ def test_several_epochs_in_a_call(cls, kernel_calls, monkeypatch):
 
 
 @every_optimizer
+@pytest.mark.parametrize("before", [60, 1000, 10**6])
+def test_from_any_number_of_updates_on(cls, before, monkeypatch):
+    """In one call, in several calls, and one by one."""
+    runs = [setup(optimizer_of=cls, sgd={"learning_rate": 0.01}, batch_size=2) for _ in range(3)]
+    for run in runs:
+        run.optimizer.updates = before
+    losses = [fit(runs[0], 3), loop(runs[1], 3)]
+    monkeypatch.setattr(compiled, "STAGED_BYTES", 23 * (16 + 2) * 4 // 3)
+    losses.append(fit(runs[2], 3))
+    assert losses[0] == losses[1] == losses[2]
+    assert_same(runs[0], runs[1])
+    assert_same(runs[0], runs[2])
+    assert runs[0].optimizer.updates == before + 36
+
+
+@every_optimizer
 def test_clipping_that_comes_and_goes(cls):
     def noted(clip_norm):
         run, norms = setup(optimizer_of=cls, sgd={"clip_norm": clip_norm, "learning_rate": 0.01}), []

@@ -220,6 +220,19 @@ def test_a_model_cut_in_two_by_a_layer_of_ones_own(cls):
     assert {t.dtype.char for t in results[0][0].model.parameters()} == {"f", "d"}
 
 
+@pytest.mark.parametrize("clear", ["optimizer", "tensor"])
+def test_gradients_that_were_cleared_are_no_part_of_the_norm(clear):
+    """Where clearing wrote no zero yet, too."""
+    first, second = nn.Tensor(3), nn.Tensor(3)
+    optimizer = nn.SGD(0.0, [first, second], 1.0, clip_norm=4.0)
+    for _ in range(2):
+        first.grad, second.grad = [100.0, 0, 0], [0, 3.0, 0]
+        (nn.SGD(parameters=[first]) if clear == "optimizer" else first).clear_grad()
+        second.data = np.zeros(3)
+        optimizer.step()
+        assert second.data.tolist() == [0, -3, 0] and not first.data.any()
+
+
 def test_an_optimizer_without_parameters_counts():
     for cls in optimizers():
         optimizer = cls(parameters=[], clip_norm=1.0)
