@@ -216,6 +216,20 @@ def test_copies_go_on_counting(cls):
         assert (clone.seen, clone.updates, optimizer.updates) == ([2.0], 2, 1)
 
 
+def test_two_updates_in_a_step_are_two():
+    class Twice(nn.Adam):
+        def step(self):
+            super().step()
+            note(self)
+            super().step()
+
+    optimizer, plain = made(Twice), made(nn.Adam)
+    optimizer.step()
+    plain.step(), plain.step()
+    assert (optimizer.updates, optimizer.seen, plain.updates) == (2, [2.0], 2)
+    assert optimizer.parameters[0].data.tobytes() == plain.parameters[0].data.tobytes()
+
+
 def test_arguments_and_results_pass_through():
     optimizer = made(WithArguments)
     assert optimizer.step() == (None, 1) and optimizer.step("f", times=2) == ("f", 2)

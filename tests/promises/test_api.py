@@ -62,6 +62,9 @@ SIGNATURES = {
         ("weight_decay", 0.0),
         ("decay_type", "l2"),
     ],
+    "Adam": [("parameters", REQUIRED), ("learning_rate", 0.001)],
+    "AdamW": [("parameters", REQUIRED), ("learning_rate", 0.001)],
+    "RMSprop": [("parameters", REQUIRED), ("learning_rate", 0.01)],
     "MSE": [("name", "mse"), ("reduction", "mean")],
     "BatchSampler": [("dataset", None), ("shuffle", False), ("batch_size", 1), ("drop_last", False)],
     "DataLoader": [
@@ -74,11 +77,16 @@ SIGNATURES = {
 }
 
 
+DECAY = {"weight_decay": 0.0, "decay_type": "l2", "decay_bias": True, "clip_norm": None}
+ADAM = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8} | DECAY
 KEYWORD_ONLY = {
     "BatchSampler": {"reshuffle": False, "rng": None},
     "DataLoader": {"reshuffle": False, "rng": None},
     "Normal": {"rng": None},
     "SGD": {"nesterov": False, "decay_bias": True, "clip_norm": None},
+    "Adam": ADAM,
+    "AdamW": ADAM | {"weight_decay": 0.01},
+    "RMSprop": {"alpha": 0.99, "epsilon": 1e-8, "momentum": 0.0} | DECAY,
 }
 
 

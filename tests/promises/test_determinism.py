@@ -12,7 +12,7 @@ import pytest
 
 import fastnp as nn
 
-HOW = ["loop", "fit", "reshuffle", "double"]
+HOW = ["loop", "fit", "reshuffle", "double", "clipped"]
 
 
 def train(how, seed=0, epochs=4):
@@ -30,7 +30,10 @@ def train(how, seed=0, epochs=4):
     X, Y = rng.normal(size=(41, 5)), rng.normal(size=(41, 3))
     loader = nn.DataLoader(nn.ArrayDataset(X, Y), shuffle=True, batch_size=6, reshuffle=how == "reshuffle", rng=rng)
     loss_fn, losses = nn.MSE(), []
-    optimizer = nn.SGD(parameters=model.parameters(), learning_rate=0.02, weight_decay=0.01)
+    cls, options = nn.SGD, {"learning_rate": 0.02, "weight_decay": 0.01}
+    if how == "clipped":
+        cls, options = nn.Adam, {"learning_rate": nn.schedules.Cosine(0.02, 25, 3), "clip_norm": 0.5}
+    optimizer = cls(parameters=model.parameters(), **options)
     if how == "loop":
         for _ in range(epochs):
             total = 0.0
@@ -43,7 +46,8 @@ def train(how, seed=0, epochs=4):
     else:
         losses = nn.fit(model, loss_fn, optimizer, loader, epochs, progress=False).loss
     digest = hashlib.sha256(np.array(losses).tobytes())
-    for array in [p.data for p in model.parameters()] + optimizer.velocity + [model.predict(X)]:
+    kept = [array for name in cls._kernel_rule.kept for array in getattr(optimizer, name)]
+    for array in [p.data for p in model.parameters()] + kept + [model.predict(X)]:
         assert np.isfinite(array).all()
         digest.update(array.tobytes())
     return digest.hexdigest()
@@ -71,7 +75,7 @@ def test_digests_tell_seeds_and_ways_apart(backend):
     found = {(how, seed): train(how, seed) for how in HOW for seed in (0, 1)}
     assert found["loop", 0] == found["fit", 0]
     assert found["loop", 1] == found["fit", 1]
-    assert len(set(found.values())) == 6
+    assert len(set(found.values())) == 2 * (len(HOW) - 1)
     assert train("fit", epochs=5) != found["fit", 0]
 
 

@@ -9,6 +9,7 @@ import weakref
 
 import numpy as np
 import pytest
+from public import optimizers
 
 import fastnp as nn
 
@@ -129,6 +130,29 @@ def test_many_steps_of_the_loop(count, own):
     """With a short last batch, so that the workspace changes. A pointer for each step would show."""
     parts = training(own, batch_size=7)
     assert grown(lambda count: steps(*parts, count), 100, count) < SLACK
+
+
+@pytest.mark.parametrize("cls", optimizers())
+def test_many_steps_of_an_optimizer_whose_settings_change(cls):
+    """It is laid out and linked anew for most of them."""
+    model, loss_fn, _, _ = training()
+    optimizer = cls(parameters=model.parameters(), learning_rate=lambda update: 0.001)
+    optimizer.parameters.append(nn.Tensor(3))  # in an arena of its own
+
+    def work(count):
+        for i in range(count):
+            loss_fn(model(X), Y)
+            model.backward(loss_fn.backward())
+            optimizer.clip_norm, optimizer.decay_bias = (None, 1.0)[i // 2 % 2], bool(i // 4 % 2)
+            optimizer.learning_rate = (0.001, optimizer.schedule or float("0.002"))[i % 2]
+            if i % 5 == 0:
+                optimizer.parameters[-1].decays = not optimizer.parameters[-1].decays
+            if i % 7 == 0:
+                optimizer.parameters.reverse()
+            optimizer.step()
+            optimizer.clear_grad()
+
+    assert grown(work, 50, 1000) < SLACK
 
 
 def test_batches_of_ever_other_sizes(backend):
