@@ -10,7 +10,7 @@ from fits import Double, assert_same, fit, kept, loop, setup
 from fits import backend as backend
 from fits import kernel_calls as kernel_calls
 from models import Scale, assert_same_bits
-from optimizing import WAYS
+from optimizing import WAYS, clearing_all
 from public import optimizers
 
 import fastnp as nn
@@ -77,13 +77,6 @@ def test_one_over_a_part_in_fit(cls, held, way, kernel_calls):
     assert losses == expected and kernel_calls
     assert_same(*runs)
     assert_same_bits(frozen, [t.data for t in runs[0].model.parameters() if t not in runs[0].optimizer.parameters])
-
-
-def clearing_all(run, epochs=3):
-    """A training whose loop clears the gradients of all parameters, as `fit` does."""
-    clear = run.optimizer.clear_grad
-    run.optimizer.clear_grad = lambda: (clear(), [tensor.clear_grad() for tensor in run.model.parameters()])
-    return run, epochs
 
 
 @every_optimizer

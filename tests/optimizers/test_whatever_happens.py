@@ -6,9 +6,10 @@ import pickle
 
 import numpy as np
 import pytest
-from fits import kept
+from fits import assert_same, fit, kept, loop, setup
+from fits import backend as backend
 from models import assert_same_bits
-from optimizing import SETTINGS, made_anew, settings_of, ways
+from optimizing import SETTINGS, clearing_all, made_anew, settings_of, shapes, ways
 from public import optimizers
 
 import fastnp as nn
@@ -28,7 +29,7 @@ class World:
             tensor.decays = bool(self.rng.integers(2))
         chosen = list(ways(cls).values())
         self.optimizer = cls(parameters=self.tensors[:5], **chosen[self.rng.integers(len(chosen))])
-        self.backend = "numba"
+        self.backend = nn.get_backend()
 
     def any(self, among):
         return among[self.rng.integers(len(among))]
@@ -107,7 +108,7 @@ CHANGES = [name for name in vars(World) if not name.startswith("_") and name != 
 
 
 @pytest.mark.parametrize("cls", optimizers(), ids=lambda cls: cls.__name__)
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_a_step_depends_on_nothing_but_settings_and_what_is_kept(cls, seed):
     one, two = World(cls, seed), World(cls, seed)
     for _ in range(40):
@@ -123,3 +124,45 @@ def test_a_step_depends_on_nothing_but_settings_and_what_is_kept(cls, seed):
         assert one.optimizer.updates == two.optimizer.updates
         for name, arrays in kept(one.optimizer).items():
             assert_same_bits(arrays, kept(two.optimizer)[name])
+
+
+# --- fit, with callbacks that change anything ---
+
+
+class Training:
+    """A training whose callbacks change it at random; two of one seed change alike."""
+
+    def __init__(self, cls, seed):
+        self.rng = np.random.default_rng(seed)
+        dtype = self.any([np.float32, np.float64])
+        options = {"reshuffle": self.any([True, False]), "batch_size": self.any([4, 7, 23, 50])}
+        self.run = setup(shapes(dtype)["odd"], optimizer_of=cls, sgd=self.any(list(ways(cls).values())), dtype=dtype,
+                         **options)  # fmt: skip
+        self.world = World.__new__(World)
+        self.world.rng, self.world.tensors = self.rng, self.run.model.parameters()
+
+    def any(self, among):
+        return among[self.rng.integers(len(among))]
+
+    def change(self):
+        self.world.optimizer = self.run.optimizer
+        name = self.any(["set", "set_back", "decays", "listed", "unlisted", "kept", "method", "sampler", "optimizer"])
+        if name == "sampler":
+            self.run.loader.sampler.batch_size = self.any([3, 8])
+            self.run.loader.sampler.reshuffle = self.any([True, False])
+        elif name == "optimizer":  # to begin anew with what is kept makes no difference
+            for each, arrays in kept(self.run.optimizer).items():
+                setattr(self.run.optimizer, each, arrays)
+        else:
+            getattr(self.world, name)()
+        for tensor in self.world.tensors:  # which the loop clears for those that are held alone
+            tensor.clear_grad()
+
+
+@pytest.mark.parametrize("cls", optimizers(), ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("seed", range(4))
+def test_fit_is_the_loop_whatever_callbacks_change(cls, seed, backend):
+    one, two = Training(cls, seed), Training(cls, seed)
+    losses = fit(one.run, 12, callback=lambda epoch, loss: one.change())
+    assert losses == loop(*clearing_all(two.run, 12), lambda epoch: two.change())
+    assert_same(one.run, two.run)
