@@ -408,11 +408,18 @@ dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name
 
 
 @dtypes
+@pytest.mark.parametrize("rule", OPTIMIZERS)
+def test_without_a_fault_nothing_is_reported(rule, dtype):
+    given = {repr(fault.options): fault.options for fault in FAULTS.values() if fault.rule == rule}
+    assert len(given) >= 3
+    for options in given.values():
+        assert run_cross_check(rule, dtype, options).passed
+
+
+@dtypes
 @pytest.mark.parametrize("name", FAULTS)
 def test_cross_check_reports(name, dtype, monkeypatch):
-    """And without the fault it reports nothing."""
     rule, _, _, options, seen, _ = FAULTS[name]
-    assert run_cross_check(rule, dtype, options).passed
     planted(monkeypatch, name)
     failed = [row for row in run_cross_check(rule, dtype, options).rows if not row.passed]
     assert {row.backend for row in failed} == {"numpy"}  # and nothing is said against the sound kernels
@@ -449,8 +456,7 @@ OF_PARTS = [name for name, fault in FAULTS.items() if fault.part not in OF_RUN]
 @pytest.mark.parametrize("name", OF_PARTS)
 def test_the_bounds_of_the_kernel_tests_catch(name, dtype, monkeypatch):
     rule, part, _, _, _, settings = FAULTS[name]
-    for backend in "numba", "numpy":
-        examine(rule, part, dtype, kernels_of(backend), settings)
+    examine(rule, part, dtype, kernels_of("numpy"), settings)
     planted(monkeypatch, name)
     with pytest.raises(AssertionError):
         examine(rule, part, dtype, kernels_of("numpy"), settings)
