@@ -1,5 +1,6 @@
 """What is kept of parameters, laid out as these are in their arenas."""
 
+import weakref
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -73,6 +74,7 @@ class Held:
         self._far = kept.size
         self._plans: dict[Any, np.ndarray] = {}
         self.next_plan = np.zeros(0, np.int64)  # that of the next step
+        self._trained: tuple[Any, Any] = (None, False), None
 
     def has_changed(self) -> bool:
         """Whether the tensors have moved, have other methods, or decay otherwise now."""
@@ -81,6 +83,13 @@ class Held:
             or self._replaced != [tensor._replaced for tensor in self.tensors]
             or self._decays != [tensor.decays for tensor in self.tensors]
         )
+
+    def trained_in(self, program: Any, apart: bool, parameters: Sequence[Tensor]) -> Any:
+        """What `program.trained_by` says of all parameters of the optimizer, which stay the same while this stands."""
+        asked = weakref.ref(program), apart
+        if asked != self._trained[0]:
+            self._trained = asked, program.trained_by(parameters, apart)
+        return self._trained[1]
 
     def plan(self, backend: Any, names: Names, counts: bool, apart: bool) -> np.ndarray:
         """How a backend updates these.

@@ -10,6 +10,7 @@ from ..arrays import aligned_zeros
 from ..backend import kernels
 from ..data.loader import DataLoader
 from ..losses.built_in import REDUCTIONS
+from ..overrides import put
 from ..program.op import Job, Update
 from .finite import diverged
 from .history import History
@@ -130,8 +131,8 @@ class CompiledRun:
             done, stopped = self._train(losses, self._rows, stride, rates, self._watch)
             self._settle()
             finished, batch = divmod(done, batches)
-            first = np.arange(finished) * (batches if len(rates) > 1 else 0)
-            history._add((losses[:finished] / batches).tolist(), rates[first].tolist())
+            step = batches if len(rates) > 1 else 0
+            history._add((losses[:finished] / batches).tolist(), [float(rates[e * step]) for e in range(finished)])
             if self._watch is not None:
                 self._watch.take_up(epoch, finished, before, batches)
             if finished == count:
@@ -203,7 +204,7 @@ class CompiledRun:
         watched = None if watch is None else watch.told(len(losses), self._batches, job.loss)
         start = time.perf_counter()
         done = program.train(losses, job, update, (loss_numbers, stage.x, stage.y), watched)
-        optimizer.updates += done
+        put(optimizer, updates=optimizer.updates + done)
         seconds = self._seconds_asking + time.perf_counter() - start
         rows_in_all = (rows + (0 if watch is None else watch.rows)) * len(losses)
         self._seconds_per_row = max(seconds / rows_in_all, 1e-12)

@@ -42,7 +42,7 @@ def trainable(model: Any, loss_fn: Any, optimizer: Any, loader: Any) -> Trained 
         return None
     held = optimizer._kernel_held()
     apart = not optimizer.decay_bias and optimizer.clip_norm is None  # else the rows only keep gradients
-    rows = program.trained_by(optimizer.parameters, apart)
+    rows = held[0].trained_in(program, apart, optimizer.parameters) if held else None
     if rows is None or program.has_gradients() or not all(of.plain and of.arena is program.arena for of in held):
         return None
     return Trained(program, rows, held[0])
