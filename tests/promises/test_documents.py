@@ -134,12 +134,26 @@ def test_the_example_of_classes_runs(numba, capsys):
     assert float(re.search(r"right: (\S+)", out)[1]) > 0.95
 
 
-def test_every_layer_and_loss_is_in_the_tables():
-    (section,) = (part for part in TEXTS["README.md"].split("\n## ") if part.startswith("Layers and losses\n"))
-    bases = fastnp.Layer, fastnp.Loss, fastnp.Initializer
+def test_the_example_of_optimizers_runs(numba, capsys):
+    (code,) = examples(TEXTS["README.md"], "Optimizers and schedules")
+    names = {}
+    exec(compile(code, "README.md, Optimizers and schedules", "exec"), names)
+    history, optimizer = names["history"], names["optimizer"]
+    assert optimizer.updates == 25 * (history.best_epoch + 1)
+    assert history.validation_loss[history.best_epoch] == min(history.validation_loss) < 0.01
+    assert capsys.readouterr().out.startswith(repr(history))
+
+
+@pytest.mark.parametrize(("title", "module", "bases"), [
+    ("Layers and losses", fastnp, (fastnp.Layer, fastnp.Loss, fastnp.Initializer)),
+    ("Optimizers and schedules", fastnp, (fastnp.Optimizer,)),
+    ("Optimizers and schedules", fastnp.schedules, (fastnp.schedules.Schedule,)),
+])  # fmt: skip
+def test_every_class_is_in_the_tables(title, module, bases):
+    (section,) = (part for part in TEXTS["README.md"].split("\n## ") if part.startswith(f"{title}\n"))
     classes = {
         name
-        for name, value in vars(fastnp).items()
+        for name, value in vars(module).items()
         if isinstance(value, type) and issubclass(value, bases) and value not in bases
     }
     assert classes <= set(re.findall(r"`(\w+)", section))
