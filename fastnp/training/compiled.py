@@ -141,7 +141,7 @@ class CompiledRun:
                 sampler.restore(drawn)
                 for _ in range(finished if stopped else finished + 1):
                     sampler.next_order()
-        return finished, None if stopped else self._broken_off(epoch + finished, batch, losses[finished])
+        return finished, self._broken_off(epoch + finished, batch, losses[finished], stopped)
 
     def _long_epoch(self, epoch: int, history: History) -> tuple[int, Exception | None]:
         """One epoch, piece by piece."""
@@ -177,9 +177,11 @@ class CompiledRun:
         self._seconds_asking = time.perf_counter() - start
         return rates
 
-    def _broken_off(self, epoch: int, batch: int, loss: float) -> Exception:
-        """Why a call ended in the middle of an epoch."""
+    def _broken_off(self, epoch: int, batch: int, loss: float, stopped: bool = False) -> Exception | None:
+        """Why a call ended in the middle of an epoch, where it is not that the watch `stopped` it."""
         no_rate, self._no_rate = self._no_rate, None  # whose traceback holds this object
+        if stopped:
+            return None
         if np.isfinite(loss):
             assert no_rate is not None
             return no_rate

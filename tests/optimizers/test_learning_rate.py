@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from fits import CHAIN, Double, assert_same, fit, loop, setup
+from fits import CHAIN, Double, assert_same, data, fit, loop, setup
 from fits import backend as backend
 from fits import kernel_calls as kernel_calls
 from own import Descent
@@ -179,7 +179,7 @@ GIVES = {
     "array": np.ones(1), "raises": raises,
 }  # fmt: skip
 PLACES = {"the first": 0, "one in an epoch": 8, "the first of an epoch": 10, "the last of an epoch": 14}
-PATHS = ["kernel", "long epochs", "own layer", "own optimizer", "clipped", "dropout"]
+PATHS = ["kernel", "long epochs", "own layer", "own optimizer", "clipped", "dropout", "watched"]
 
 
 def broken_at(bad, kind):
@@ -212,7 +212,9 @@ def assert_breaks_off_as_the_loop(path, kind, bad, reshuffle, cls=nn.SGD):
     np.random.seed(1)
     other = setup(optimizer_of=cls, reshuffle=reshuffle, **options_of(path))
     history, errors = nn.History(), []
-    for each, train in (run, partial(fit, run, 4, history=history)), (other, partial(loop, other, 4)):
+    watched = {"validation": data(9), "early_stopping": nn.EarlyStopping(restore_best=False, patience=99)}
+    options = {"history": history} | (watched if path == "watched" else {})
+    for each, train in (run, partial(fit, run, 4, **options)), (other, partial(loop, other, 4)):
         each.optimizer.learning_rate = broken_at(bad, kind)
         with pytest.raises((TypeError, ValueError, Trouble)) as caught:
             train()
@@ -224,7 +226,9 @@ def assert_breaks_off_as_the_loop(path, kind, bad, reshuffle, cls=nn.SGD):
         words = " ".join([str(caught.value), *getattr(caught.value, "__notes__", [])])
         assert f"{cls.__name__}" in words and f"update {bad}, counted from 0" in words
     assert len({(caught.type, str(caught.value)) for caught in errors}) == 1
-    assert len(history.loss) == bad // 5
+    assert len(history.loss) == len(history.learning_rate) == bad // 5
+    assert len(history.validation_loss) == (bad // 5 if path == "watched" else 0)
+    assert history.learning_rate == [gentle(5 * epoch) for epoch in range(bad // 5)]
     assert_same(run, other)
     for each in run, other:
         each.optimizer.learning_rate = nn.schedules.Exponential(0.02, 0.9)
