@@ -12,8 +12,8 @@ class Rounded:
 
     Each operation hands on what its operands may be off, and what it gives is rounded, whatever the order and fused or
     not: by u of it, where u is the unit roundoff, or by the smallest number there is (N. J. Higham, "Accuracy and
-    Stability of Numerical Algorithms", 2002, section 3.3). Settings, which are doubles, are rounded to float32 before
-    they meet such numbers.
+    Stability of Numerical Algorithms", 2002, section 3.3); what may overflow may be off by anything. Settings, which
+    are doubles, are rounded to float32 before they meet such numbers.
     """
 
     def __init__(self, value: Any, dtype: Any, error: Any = 0.0):
@@ -31,7 +31,7 @@ class Rounded:
         """A value that is computed from what may be off so much; here, too, it was rounded."""
         units = unit(dtype) + unit(np.float64 if dtype == np.float32 else np.longdouble)
         error = error + units * (abs(value) + error) + float(np.finfo(dtype).smallest_subnormal)
-        return Rounded(value, dtype, error)
+        return Rounded(value, dtype, np.where(abs(value) + error <= float(np.finfo(dtype).max), error, np.inf))
 
     def _to(self, dtype: np.dtype) -> "Rounded":
         return self if dtype == self.dtype else self._rounded(self.value, self.error, dtype)

@@ -277,6 +277,14 @@ def test_the_bound_holds_for_numbers_below_the_normal_ones(dtype):
     assert (a * b != exact.value).any()
 
 
+@dtypes
+def test_what_may_overflow_on_the_way_is_not_judged(dtype):
+    largest = np.finfo(dtype).max
+    a = Rounded(np.array([largest / 2, largest / 8, 1.0], dtype), dtype)
+    with np.errstate(invalid="ignore"):
+        assert np.array_equal(np.isfinite((a * 4 * 2.0**-60).error), [False, True, True])
+
+
 @pytest.mark.parametrize("beta", [0.0, 0.1, 0.9, 0.999, 0.9999999])
 def test_what_corrects_a_moment_is_within_the_bound(beta):
     """1 − betaᵗ, in double, of which little may be left."""
