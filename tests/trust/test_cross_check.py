@@ -204,6 +204,16 @@ def test_what_overflows_in_a_sound_model_is_not_wrong(value):
     checked(build(3, 9, 2), x)
 
 
+@dtypes
+def test_a_sum_that_overflows_on_its_way_below_a_relu_is_not_wrong(dtype):
+    """It ends as −inf, whatever comes behind; ReLU makes 0 of it, where the sum is positive."""
+    layer = linear(5, 1, dtype)
+    layer.weights.data = np.finfo(dtype).max * np.array([[-0.9], [-0.9], [0.9], [0.9], [0.9]])
+    with np.errstate(all="ignore"):
+        report = checked(nn.Sequential(layer, nn.ReLU()), np.ones((2, 5)), np.ones((2, 1)))
+    assert 0 in {row.got for row in report.rows if row.what == "output"}
+
+
 # --- nothing is changed ---
 
 
