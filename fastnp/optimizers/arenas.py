@@ -172,7 +172,7 @@ class ArenaOptimizer(Optimizer):
         Where there is no schedule, one number stands for all.
         """
         if self._schedule is None:
-            return np.array([self._rate]), None
+            return np.array([self.learning_rate]), None
         return rates_ahead(type(self).__name__, self._schedule, self.updates, count)
 
     def _link(self, backend: Any) -> tuple[Any, Any, Any]:

@@ -63,7 +63,7 @@ class Optimizer(Watched):
     }
     _held_since = 0
     _schedule: Callable[[int], Any] | None = None
-    _rate: float
+    _rate: float | None = None  # which it is before `__init__`
     updates = 0
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -89,11 +89,11 @@ class Optimizer(Watched):
         owner, schedule = type(self).__name__, self._schedule
         if schedule is not None:
             return rate_at(owner, schedule, self.updates)
-        try:
-            return self._rate
-        except AttributeError:
+        rate = self._rate
+        if rate is None:
             arguments = "super().__init__(parameters, learning_rate)"
-            raise AttributeError(f"{owner} has no learning_rate: its __init__ must call {arguments}") from None
+            raise AttributeError(f"{owner} has no learning_rate: its __init__ must call {arguments}")
+        return rate
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
