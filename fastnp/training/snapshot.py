@@ -1,5 +1,6 @@
 """What a model and its optimizer were, to go back to."""
 
+import contextlib
 import copy
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -32,7 +33,8 @@ class Snapshot(NamedTuple):
             for array, value in zip(arrays, self.kept.get(key, ()), strict=False):
                 array[...] = value
         if self.updates is not None and hasattr(optimizer, "updates"):
-            optimizer.updates = self.updates
+            with contextlib.suppress(AttributeError):  # which an optimizer of the user's own may count by itself
+                optimizer.updates = self.updates
         if self.attributes:
             attributes = vars(optimizer)
             attributes |= {name: value for name, value in self.attributes.items() if name in attributes}

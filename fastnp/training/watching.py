@@ -11,6 +11,8 @@ from .history import History
 from .snapshot import Snapshot, snapshot
 from .validation import Validation
 
+ENDLESS = 2**53  # epochs; up to here all integers are doubles
+
 
 class Watch:
     """After every epoch of a run, takes the loss over validation data, and judges whether that or the loss got better.
@@ -33,7 +35,7 @@ class Watch:
         self.stopping[BEST] = math.inf
         self.restores = False
         if settings is not None:
-            self.stopping[PATIENCE], self.stopping[MIN_DELTA] = settings.patience, settings.min_delta
+            self.stopping[PATIENCE], self.stopping[MIN_DELTA] = min(settings.patience, ENDLESS), settings.min_delta
             self.stopping[BY_VALIDATION] = settings.monitor == "validation_loss"
             self.restores = settings.restore_best
         self.sees_nothing = validation is None and settings is None

@@ -195,7 +195,7 @@ class _Run:
         limits = np.finfo(got.dtype)
         got, exact, bound = wide(got), np.asarray(exact), np.asarray(bound)
         same = (got == exact) | (np.isnan(got) & np.isnan(exact))
-        # Sums whose terms leave the range of the dtype may end as infinity or NaN, and behind an activation as anything.
+        # Sums whose terms leave the range of the dtype may end as infinity or NaN, behind an activation as anything.
         overflowed = ~(bound < float(limits.max) * float(limits.eps) / 2)
         with np.errstate(divide="ignore", invalid="ignore"):
             fraction = np.where(same | overflowed, 0.0, abs(got - exact) / bound)

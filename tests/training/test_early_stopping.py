@@ -745,3 +745,28 @@ def test_validation_over_batches_is_added_up_one_after_the_other(reduction, weig
         total += loss if reduction == "sum" else loss * rows
         count += rows
     assert found == (total if reduction == "sum" else total / count)
+
+
+class CountsByItself(nn.Optimizer):
+    """Counts its updates by itself."""
+
+    steps = 0
+
+    @property
+    def updates(self):
+        return self.steps
+
+    def step(self):
+        self.steps += 1
+        for p in self.parameters:
+            p.data = p.data - self.learning_rate * p.grad
+
+
+def test_updates_that_cannot_be_set_stay():
+    model = nn.Sequential(nn.Linear(2, 1))
+    optimizer = CountsByItself(model.parameters(), 0.01)
+    x = np.ones((4, 2))
+    loader = nn.DataLoader(nn.ArrayDataset(x, x[:, :1]), batch_size=2)
+    stopping = nn.EarlyStopping("loss", patience=10**400, min_delta=1e9)
+    history = nn.fit(model, nn.MSE(), optimizer, loader, 3, progress=False, early_stopping=stopping)
+    assert (history.best_epoch, len(history.loss), optimizer.updates) == (0, 3, optimizer.steps)
