@@ -34,10 +34,10 @@ class KeptArrays:
         self._name = name
 
     def __get__(self, optimizer: Any, owner: type) -> Any:
-        return self if optimizer is None else optimizer._arrays(self._name)
+        return self if optimizer is None else optimizer._arrays_kept(self._name)
 
     def __set__(self, optimizer: Any, values: Any) -> None:
-        optimizer._set_arrays(self._name, values)
+        optimizer._set_arrays_kept(self._name, values)
 
 
 class ArenaOptimizer(Optimizer):
@@ -59,7 +59,7 @@ class ArenaOptimizer(Optimizer):
     _laid_out: Sequence[Tensor] = ()
     _by_kernel = False
     _as_of = -1
-    _linked: tuple[Any, Any, Any] = _NOT_LINKED
+    _linked_to: tuple[Any, Any, Any] = _NOT_LINKED
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class ArenaOptimizer(Optimizer):
         held = [Held(tensors, kept[arena_id]) for arena_id, tensors in groups.items()]
         places = {id(t): Where(t, kept[id(t._place.arena)], t._layout, t._place.offset) for t in parameters}
         put(self, _laid_out=[])  # Ctrl-C between any two lines: then all of it is laid out once more
-        put(self, _places_kept=places, _held_arenas=held, _linked=_NOT_LINKED)
+        put(self, _places_kept=places, _held_arenas=held, _linked_to=_NOT_LINKED)
         put(self, _laid_out=parameters)
 
     def _kept_of(self, tensor: Tensor) -> list[np.ndarray]:
@@ -116,10 +116,10 @@ class ArenaOptimizer(Optimizer):
     def _kernel_held(self) -> Sequence[Held]:
         """Where the parameters are now, with what is kept of them."""
         if self._as_of != overrides.changes:
-            self._follow()
+            self._follow_changes()
         return self._held_arenas
 
-    def _follow(self) -> None:
+    def _follow_changes(self) -> None:
         """Lay out anew where parameters have come, gone or moved, or where it is no longer known whose methods run."""
         as_of = overrides.changes
         if self.parameters != self._laid_out or any(held.has_changed() for held in self._held_arenas):
@@ -129,16 +129,16 @@ class ArenaOptimizer(Optimizer):
 
     # --- what is kept ---
 
-    def _arrays(self, name: str) -> list[np.ndarray]:
+    def _arrays_kept(self, name: str) -> list[np.ndarray]:
         self._kernel_held()
         kind = self._kernel_rule.kept.index(name)
         return [self._kept_of(tensor)[kind] for tensor in self.parameters]
 
-    def _set_arrays(self, name: str, values: Any) -> None:
+    def _set_arrays_kept(self, name: str, values: Any) -> None:
         owner = type(self).__name__
         if not isinstance(values, (list, tuple)):
             raise TypeError(f"{owner}: {name} must be a list of arrays, one for each parameter, got {shown(values)}")
-        mine = self._arrays(name)
+        mine = self._arrays_kept(name)
         # Copies, for these may be the arrays themselves, in another order.
         new = [np.array(real_array(value, f"{owner}: {name}[{i}]")) for i, value in enumerate(values)]
         if [v.shape for v in new] != [v.shape for v in mine]:
@@ -148,10 +148,10 @@ class ArenaOptimizer(Optimizer):
             array[...] = value
 
     def bind(self, parameters: Iterable[Tensor]) -> None:
-        kept = {name: self._arrays(name) for name in self._kernel_rule.kept}
+        kept = {name: self._arrays_kept(name) for name in self._kernel_rule.kept}
         super().bind(parameters)
         for name, arrays in kept.items():
-            self._set_arrays(name, arrays)
+            self._set_arrays_kept(name, arrays)
 
     # --- stepping ---
 
@@ -171,11 +171,11 @@ class ArenaOptimizer(Optimizer):
 
         Where there is no schedule, one number stands for all.
         """
-        if self._schedule is None:
+        if self._paced_by is None:
             return np.array([self.learning_rate]), None
-        return rates_ahead(type(self).__name__, self._schedule, self.updates, count)
+        return rates_ahead(type(self).__name__, self._paced_by, self.updates, count)
 
-    def _link(self, backend: Any) -> tuple[Any, Any, Any]:
+    def _link_to(self, backend: Any) -> tuple[Any, Any, Any]:
         """Find out what the next steps need of a backend."""
         for held in self._held_arenas:
             held.next_plan = self._kernel_plan(held, backend, "flat", "squares")
@@ -183,25 +183,25 @@ class ArenaOptimizer(Optimizer):
         sums = sums_of_squares(backend, SQUARES_PART, self._held_arenas, list(self.parameters)) if clips else ()
         linked = backend, self._kernel_sets(), sums
         if own_of(self, "_kernel_rule", Rule) is not None:  # else settings may be what a method gives
-            put(self, _linked=linked)
+            put(self, _linked_to=linked)
         return linked
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        put(self, _linked=_NOT_LINKED)
+        put(self, _linked_to=_NOT_LINKED)
 
     def __delattr__(self, name: str) -> None:
         super().__delattr__(name)
-        put(self, _linked=_NOT_LINKED)
+        put(self, _linked_to=_NOT_LINKED)
 
     def step(self) -> None:
         all_held, backend = self._kernel_held(), kernels()
-        rate, done, linked = self.learning_rate, self.updates, self._linked
+        rate, done, linked = self.learning_rate, self.updates, self._linked_to
         if self._by_kernel:
             if linked[0] is not backend:
-                linked = self._link(backend)
+                linked = self._link_to(backend)
             clip_norm = self.clip_norm or 0.0
-            squares = self._squares(backend, linked[2]) if clip_norm else 0.0
+            squares = self._squares_together(backend, linked[2]) if clip_norm else 0.0
             for held in all_held:
                 held.arena.write_cleared()
                 backend.update(
@@ -213,7 +213,7 @@ class ArenaOptimizer(Optimizer):
 
     step.counts_updates = True  # type: ignore[attr-defined]
 
-    def _squares(self, backend: Any, sums: Any) -> float:
+    def _squares_together(self, backend: Any, sums: Any) -> float:
         """The square of the norm of all gradients together."""
         for held in self._held_arenas:
             held.arena.write_cleared()
@@ -234,13 +234,13 @@ class ArenaOptimizer(Optimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         state = {key: value for key, value in super().__getstate__().items() if key not in _OF_THIS_PROCESS}
-        return state | {name: [array.copy() for array in self._arrays(name)] for name in self._kernel_rule.kept}
+        return state | {name: [array.copy() for array in self._arrays_kept(name)] for name in self._kernel_rule.kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         kept = {name: state.pop(name) for name in self._kernel_rule.kept}
         super().__setstate__(state)
         for name, arrays in kept.items():
-            self._set_arrays(name, arrays)
+            self._set_arrays_kept(name, arrays)
 
 
-_OF_THIS_PROCESS = ("_held_arenas", "_places_kept", "_laid_out", "_by_kernel", "_as_of", "_linked")
+_OF_THIS_PROCESS = ("_held_arenas", "_places_kept", "_laid_out", "_by_kernel", "_as_of", "_linked_to")

@@ -62,8 +62,8 @@ class Optimizer(Watched):
         "decay_type": one_of("l1", "l2"),
     }
     _held_since = 0
-    _schedule: Callable[[int], Any] | None = None
-    _rate: float | None = None  # which it is before `__init__`
+    _paced_by: Callable[[int], Any] | None = None
+    _fixed_rate: float | None = None  # which it is before `__init__`
     updates = 0
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -86,10 +86,10 @@ class Optimizer(Watched):
 
     @property
     def learning_rate(self) -> float:
-        owner, schedule = type(self).__name__, self._schedule
+        owner, schedule = type(self).__name__, self._paced_by
         if schedule is not None:
             return rate_at(owner, schedule, self.updates)
-        rate = self._rate
+        rate = self._fixed_rate
         if rate is None:
             arguments = "super().__init__(parameters, learning_rate)"
             raise AttributeError(f"{owner} has no learning_rate: its __init__ must call {arguments}")
@@ -98,13 +98,13 @@ class Optimizer(Watched):
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
         if callable(value):
-            put(self, _schedule=value)
+            put(self, _paced_by=value)
         else:
-            put(self, _rate=check_rate(type(self).__name__, "learning_rate", value), _schedule=None)
+            put(self, _fixed_rate=check_rate(type(self).__name__, "learning_rate", value), _paced_by=None)
 
     @property
     def schedule(self) -> Callable[[int], Any] | None:
-        return self._schedule
+        return self._paced_by
 
     @schedule.setter
     def schedule(self, value: Any) -> None:
@@ -146,9 +146,9 @@ class Optimizer(Watched):
 
     def __repr__(self) -> str:
         tensors = [tensor for tensor in getattr(self, "parameters", ()) if isinstance(tensor, Tensor)]
-        names = ["learning_rate", *self._rules] if self._schedule is None else self._rules
+        names = ["learning_rate", *self._rules] if self._paced_by is None else self._rules
         values = {name: getattr(self, name, None) for name in names}
-        settings = [] if self._schedule is None else [f"schedule={shown(self._schedule)}"]
+        settings = [] if self._paced_by is None else [f"schedule={shown(self._paced_by)}"]
         settings += [f"{name}={value:g}" for name, value in values.items() if isinstance(value, float)]
         size = f"{sum(tensor.data.size for tensor in tensors)} parameters in {len(tensors)} tensors"
         return f"{type(self).__name__}({', '.join([size, *settings])})"

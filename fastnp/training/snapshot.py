@@ -69,7 +69,7 @@ def _tensors(model: Any, optimizer: Any) -> dict[int, Tensor]:
 def _kept(optimizer: Any) -> Iterator[tuple[int, list[np.ndarray]]]:
     """The arrays that one of the library's optimizers keeps of each tensor, by the tensor's id."""
     if isinstance(optimizer, ArenaOptimizer):
-        kinds = [optimizer._arrays(name) for name in optimizer._kernel_rule.kept]
+        kinds = [optimizer._arrays_kept(name) for name in optimizer._kernel_rule.kept]
         for i, tensor in enumerate(optimizer.parameters):
             yield id(tensor), [arrays[i] for arrays in kinds]
 

@@ -10,7 +10,7 @@ import pytest
 from fits import assert_same, compare, fit, kept, loop, setup
 from fits import backend as backend
 from fits import kernel_calls as kernel_calls
-from optimizing import CASES, gentle, shapes
+from optimizing import CASES, WAYS, gentle, shapes
 from own import Descent
 from public import optimizers
 
@@ -369,6 +369,34 @@ def test_an_optimizer_without_a_learning_rate_says_so():
     assert run.optimizer.updates == 10
     run.optimizer.learning_rate = gentle
     assert run.optimizer.learning_rate == gentle(10)
+
+
+NAMES = [
+    "rate", "rates", "schedule", "lr", "pace", "squares", "sums", "norm", "norms", "clip", "clipping", "factor",
+    "arrays", "buffer", "buffers", "link", "follow", "step", "steps", "t", "time", "count", "counts", "updates",
+    "decay", "decays", "moments", "momentum", "velocity", "mean", "params", "parameters", "settings", "numbers",
+    "kept", "state", "last", "history", "plan", "plans", "rule", "name", "names", "owner", "held", "places",
+    "backend",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("cls", [*optimizers(), Descent], ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("way", ["plain", "all"])
+def test_private_attributes_of_ones_own_may_have_natural_names(cls, way):
+    options = WAYS[way] if cls is not Descent else {"learning_rate": WAYS[way]["learning_rate"]}
+    own = type("Own", (cls,), {f"_{name}": "of the class" for name in NAMES})
+    runs = [setup() for _ in range(2)]
+    for run, kind in zip(runs, (own, cls), strict=True):
+        run.optimizer = kind(parameters=run.model.parameters(), **options)
+        if kind is own:
+            for name in NAMES:
+                setattr(run.optimizer, f"_{name}", name)
+    losses = [fit(run, 2) + loop(run, 1) for run in runs]
+    assert losses[0] == losses[1]
+    assert [getattr(runs[0].optimizer, f"_{name}") for name in NAMES] == NAMES
+    if cls is not Descent:
+        assert_same(*runs)
+    assert repr(runs[0].optimizer)[3:] == repr(runs[1].optimizer)[len(cls.__name__) :]
 
 
 # --- get_decay and tensors of one's own: tensor by tensor, in place of one call ---
