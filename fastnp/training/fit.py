@@ -93,7 +93,7 @@ def _run(
     if isinstance(parts.model, Sequential):
         parts.model.warn_of_newcomers()
     finite, history = are_finite(held_ones), watch.history
-    history._begin()
+    history._begin(watch.validation is not None)
     with progress_bar(epochs, progress) as bar, held_back() as held:
         done = _followed(_epochs(parts, epochs, callback is None, watch, held), history, bar, callback)
         with held:

@@ -18,8 +18,9 @@ def _check_epoch(owner: str, name: str, value: Any) -> int | None:
 class History(Watched):
     """The losses of a training run.
 
-    `loss` has one number for each epoch, the mean over its batches; `validation_loss` one for each epoch
-    that was validated; `learning_rate` the rate of the first update of each epoch, NaN where the optimizer has none.
+    `loss` has one number for each epoch, the mean over its batches; `learning_rate` the rate of the first update of each
+    epoch, NaN where the optimizer has none; `validation_loss` one for each epoch that was validated, and NaN for those
+    before that were not.
     `best_epoch` is the place in `loss` of the best epoch of the last run with early stopping, else None.
     """
 
@@ -35,11 +36,12 @@ class History(Watched):
     learning_rate: list[float] = field(default_factory=list)
     best_epoch: int | None = None
 
-    def _begin(self) -> None:
-        """A run begins, whose epochs are added to those that are here; each of these has a rate, if only NaN."""
+    def _begin(self, validates: bool) -> None:
+        """A run begins, whose epochs are added to those that are here, of whose numbers none may lack then but NaN."""
         self.best_epoch = None
-        del self.learning_rate[len(self.loss) :]
-        self.learning_rate.extend([math.nan] * (len(self.loss) - len(self.learning_rate)))
+        for numbers in (self.learning_rate, self.validation_loss) if validates else (self.learning_rate,):
+            del numbers[len(self.loss) :]
+            numbers.extend([math.nan] * (len(self.loss) - len(numbers)))
 
     def _add(self, losses: Iterable[float], rates: Iterable[float]) -> None:
         """Add epochs: their losses and learning rates."""

@@ -495,7 +495,7 @@ def test_one_that_was_validated_in_part():
     nn.fit(run.model, run.loss_fn, run.optimizer, run.loader, 2, history=history)
     nn.fit(run.model, run.loss_fn, run.optimizer, run.loader, 2, history=history, validation=data(),
            early_stopping=nn.EarlyStopping(min_delta=1e9))  # fmt: skip
-    assert history.best_epoch == 3 and len(history.validation_loss) == 2
+    assert history.best_epoch == 3 and len(history.validation_loss) == 5
     assert np.array_equal(history.learning_rate, [NAN, *[0.02] * 4], equal_nan=True)
 
 
@@ -770,3 +770,16 @@ def test_updates_that_cannot_be_set_stay():
     stopping = nn.EarlyStopping("loss", patience=10**400, min_delta=1e9)
     history = nn.fit(model, nn.MSE(), optimizer, loader, 3, progress=False, early_stopping=stopping)
     assert (history.best_epoch, len(history.loss), optimizer.updates) == (0, 3, optimizer.steps)
+
+
+def test_in_a_history_of_several_runs_the_numbers_of_an_epoch_stand_side_by_side():
+    run = setup([(3, 2)], data(8), batch_size=4)
+    parts, history = (run.model, run.loss_fn, run.optimizer, run.loader), nn.History()
+    x, y = data(5, seed=1)
+    nn.fit(*parts, 2, progress=False, history=history)
+    stopping = nn.EarlyStopping(patience=50, restore_best=False)
+    nn.fit(*parts, 3, progress=False, history=history, validation=(x, y), early_stopping=stopping)
+    assert np.isnan(history.validation_loss[:2]).all() and len(history.validation_loss) == 5
+    assert history.validation_loss[history.best_epoch] == np.nanmin(history.validation_loss)
+    nn.fit(*parts, 1, progress=False, history=history)
+    assert (len(history.loss), len(history.validation_loss), len(history.learning_rate)) == (6, 5, 6)

@@ -266,7 +266,7 @@ def test_a_history_that_is_appended_to(kernel_calls):
     run, history = setup(sgd=FAST), nn.History([7.0, 6.0], [5.0])
     options = {"validation": (X, Y), "early_stopping": nn.EarlyStopping(patience=2, min_delta=1e9), "history": history}
     nn.fit(run.model, run.loss_fn, run.optimizer, run.loader, 9, **options)
-    assert (len(history.loss), len(history.validation_loss), history.best_epoch) == (5, 4, 2)
+    assert (len(history.loss), len(history.validation_loss), history.best_epoch) == (5, 5, 2)
     assert np.array_equal(history.learning_rate, [np.nan, np.nan, 0.2, 0.2, 0.2], equal_nan=True) and kernel_calls
 
 
