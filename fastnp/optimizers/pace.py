@@ -15,6 +15,11 @@ def rate_at(owner: str, schedule: Callable[[int], Any], update: int) -> float:
     """What a schedule gives for the update that comes after so many. Raises TypeError or ValueError for no rate."""
     try:
         rate = schedule(update)
+    except StopIteration as error:  # of which a generator, `fit` is one, would say nothing
+        words = (
+            f"{owner}: its schedule ended; asked for the rate of update {update}, counted from 0, it stopped iterating"
+        )
+        raise RuntimeError(words) from error
     except Exception as error:
         error.add_note(f"{owner}: its schedule was asked for the rate of update {update}, counted from 0")
         raise
