@@ -49,8 +49,9 @@ class Optimizer(Watched):
 
     All four are attributes that may be changed at any time. `learning_rate` is always a float, the rate of the next
     update; setting it to a float ends the `schedule`, which is None where there is none. `updates` is the number of
-    updates done; a `step` of your own counts by itself. `parameters` is a list of the optimizer's own, a
-    copy of what it is given, which may be extended: what is kept of a parameter, such as its velocity, stays.
+    updates done; a `step` that your class defines counts by itself, one that is assigned to an object where it calls
+    that of the class. `parameters` is a list of the optimizer's own, a copy of what it is given, which may be extended:
+    what is kept of a parameter, such as its velocity, stays.
     Raises TypeError or ValueError that names the argument, also on assignment; for a schedule that gives no rate, when
     that is read, which is before the update.
     """

@@ -241,6 +241,19 @@ def test_arguments_and_results_pass_through():
     )
 
 
+def test_a_step_on_an_object_counts_where_it_calls_that_of_the_class_or_says_so():
+    optimizer = made(nn.SGD)
+    optimizer.step = lambda: note(optimizer)
+    optimizer.step()
+    assert optimizer.updates == 0
+    optimizer.step = lambda: (note(optimizer), setattr(optimizer, "updates", optimizer.updates + 1))
+    optimizer.step()
+    optimizer.step()
+    del optimizer.step
+    optimizer.step()
+    assert (optimizer.seen, optimizer.updates) == ([1.0, 1.0, 2.0], 3)
+
+
 def test_a_step_that_raises_does_not_count():
     class Breaking(nn.Optimizer):
         def step(self):
