@@ -42,14 +42,14 @@ class Watched:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        rules: dict[str, Any] = {"__class__": METHOD}
+        rules: dict[str, Any] = {}
         for ancestor in reversed(cls.__mro__):
             for name, value in vars(ancestor).items():
                 rules.pop(name, None)
                 if callable(value) and (not name.startswith("_") or name == "__getitems__"):
                     rules[name] = METHOD
             rules |= vars(ancestor).get("_checks", {})
-        cls._rules = rules
+        cls._rules = rules | {"__class__": METHOD}
         # What super().__setattr__ would find, for a third of its time.
         behind = cls.__mro__[cls.__mro__.index(Watched) + 1 :]
         cls._assign = next(vars(ancestor)["__setattr__"] for ancestor in behind if "__setattr__" in vars(ancestor))
@@ -72,6 +72,11 @@ class Watched:
                 self._assign(name, checked)
 
     def _replace(self, name: str, method: Any) -> None:
+        if name == "__class__":  # which is looked at whenever changes are followed
+            count_change()
+            self._assign(name, method)
+            count_change()
+            return
         own = getattr(type(self), name, None)
         if getattr(method, "__self__", None) is self and getattr(method, "__func__", None) is own:
             if name in self._replaced:  # its own method is put back

@@ -57,6 +57,7 @@ class ArenaOptimizer(Optimizer):
     _held_arenas: Sequence[Held] = ()
     _places_kept: Mapping[int, Where] = MappingProxyType({})  # by the id of a tensor
     _laid_out: Sequence[Tensor] = ()
+    _kinds_kept: tuple[str, ...] = ()
     _by_kernel = False
     _as_of = -1
     _linked_to: tuple[Any, Any, Any] = _NOT_LINKED
@@ -105,7 +106,7 @@ class ArenaOptimizer(Optimizer):
                     new[...] = old
         held = [Held(tensors, kept[arena_id]) for arena_id, tensors in groups.items()]
         places = {id(t): Where(t, kept[id(t._place.arena)], t._layout, t._place.offset) for t in parameters}
-        put(self, _laid_out=[])  # Ctrl-C between any two lines: then all of it is laid out once more
+        put(self, _laid_out=[], _kinds_kept=self._kernel_rule.kept)  # Ctrl-C between any two lines: then all of it is laid out once more
         put(self, _places_kept=places, _held_arenas=held, _linked_to=_NOT_LINKED)
         put(self, _laid_out=parameters)
 
@@ -121,7 +122,9 @@ class ArenaOptimizer(Optimizer):
 
     def _follow_changes(self) -> None:
         """Lay out anew where parameters have come, gone or moved, or where it is no longer known whose methods run."""
-        as_of = overrides.changes
+        as_of, kinds = overrides.changes, self._kernel_rule.kept
+        if kinds != self._kinds_kept:  # the optimizer was made one of another class, which finds nothing kept
+            put(self, _places_kept={}, _laid_out=(), _kinds_kept=kinds)
         if self.parameters != self._laid_out or any(held.has_changed() for held in self._held_arenas):
             self._lay_out(check_parameters(type(self).__name__, "parameters", self.parameters))
         by_kernel = is_own(self, Optimizer, "get_decay") and all(held.plain for held in self._held_arenas)
@@ -243,4 +246,4 @@ class ArenaOptimizer(Optimizer):
             self._set_arrays_kept(name, arrays)
 
 
-_OF_THIS_PROCESS = ("_held_arenas", "_places_kept", "_laid_out", "_by_kernel", "_as_of", "_linked_to")
+_OF_THIS_PROCESS = ("_held_arenas", "_places_kept", "_laid_out", "_kinds_kept", "_by_kernel", "_as_of", "_linked_to")

@@ -102,7 +102,7 @@ calls = [
     (name, case, dtype, at_end)
     for name in [*ON_SIZES, *ON_NETWORKS]
     for case in (NETWORKS if name in ON_NETWORKS else CASES)
-    if case.batch and (name != "train" or case.trains)
+    if case.batch and (not name.startswith("train") or case.trains)
     for dtype in DTYPES
     for at_end in (True, False)
 ]
