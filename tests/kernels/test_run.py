@@ -221,6 +221,7 @@ WATCHES = [
 ]
 
 
+@pytest.mark.triples
 @backends
 @dtypes
 @pytest.mark.parametrize("network", [NETWORKS[0], Network("", 3, (17, "relu", 5), 6)], ids=str)

@@ -94,6 +94,7 @@ def test_validation_data(name, stopping, dtype, kernel_calls):
         assert 0 < history.best_epoch < len(history.loss) - 1 and (len(history.loss) < 12) == (stopping is IMPATIENT)
 
 
+@pytest.mark.triples
 @DTYPES
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("loader", [
@@ -122,6 +123,7 @@ def test_rules(stopping, reshuffle, validation, kernel_calls):
     assert kernel_calls and history.best_epoch is not None
 
 
+@pytest.mark.triples
 @DTYPES
 @pytest.mark.parametrize("reshuffle", [False, True])
 @pytest.mark.parametrize("rows", [1, 5, 10, 20, 23, 46])
