@@ -127,7 +127,7 @@ def test_rules(stopping, reshuffle, validation, kernel_calls):
 @DTYPES
 @pytest.mark.parametrize("reshuffle", [False, True])
 @pytest.mark.parametrize("rows", [1, 5, 10, 20, 23, 46])
-@pytest.mark.parametrize("stopping", [None, IMPATIENT, PATIENT], ids=["none", "impatient", "patient"])
+@pytest.mark.parametrize("stopping", [None, IMPATIENT, PATIENT, nn.EarlyStopping("loss", 2, 0.01)], ids=repr)
 def test_pieces_of_any_length(rows, reshuffle, stopping, dtype, kernel_calls, monkeypatch):
     """Epochs in pieces, or one or two of them at once."""
     monkeypatch.setattr(compiled, "STAGED_BYTES", (16 if dtype is np.float32 else 8) * 4 * rows)
