@@ -106,9 +106,9 @@ class ArenaOptimizer(Optimizer):
                     new[...] = old
         held = [Held(tensors, kept[arena_id]) for arena_id, tensors in groups.items()]
         places = {id(t): Where(t, kept[id(t._place.arena)], t._layout, t._place.offset) for t in parameters}
-        put(self, _laid_out=[], _kinds_kept=self._kernel_rule.kept)  # Ctrl-C between any two lines: then all of it is laid out once more
+        put(self, _laid_out=[])  # Ctrl-C between any two lines: then all of it is laid out once more
         put(self, _places_kept=places, _held_arenas=held, _linked_to=_NOT_LINKED)
-        put(self, _laid_out=parameters)
+        put(self, _kinds_kept=self._kernel_rule.kept, _laid_out=parameters)
 
     def _kept_of(self, tensor: Tensor) -> list[np.ndarray]:
         where = self._places_kept[id(tensor)]
@@ -214,7 +214,7 @@ class ArenaOptimizer(Optimizer):
             step_by_tensor(self, backend, rate)
         _set(self, "updates", done + 1)
 
-    step.counts_updates = True  # type: ignore[attr-defined]
+    step.counts_updates = step.is_of_kernels = True  # type: ignore[attr-defined]
 
     def _squares_together(self, backend: Any, sums: Any) -> float:
         """The square of the norm of all gradients together."""

@@ -49,9 +49,10 @@ class Optimizer(Watched):
 
     All four are attributes that may be changed at any time. `learning_rate` is always a float, the rate of the next
     update; setting it to a float ends the `schedule`, which is None where there is none. `updates` is the number of
-    updates done; a `step` that your class defines counts by itself, one that is assigned to an object where it calls
-    that of the class. `parameters` is a list of the optimizer's own, a copy of what it is given, which may be extended:
-    what is kept of a parameter, such as its velocity, stays.
+    updates done. A `step` that a class of yours defines counts by itself; that of a subclass of `SGD` and the like, and
+    one that is assigned to an object, counts where it calls the one that it replaces. `parameters` is a list of the
+    optimizer's own, a copy of what it is given, which may be extended: what is kept of a parameter, such as its
+    velocity, stays.
     Raises TypeError or ValueError that names the argument, also on assignment; for a schedule that gives no rate, when
     that is read, which is before the update.
     """
@@ -70,7 +71,9 @@ class Optimizer(Watched):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         step = inspect.getattr_static(cls, "step")
-        if getattr(step, "counts_updates", None) is not True and not getattr(step, "__isabstractmethod__", False):
+        by_itself = getattr(step, "counts_updates", None) is True or getattr(step, "__isabstractmethod__", False)
+        # One over a step of the library's own calls that where it makes an update, which may not be every time.
+        if not by_itself and not any(hasattr(vars(base).get("step"), "is_of_kernels") for base in cls.__mro__):
             cls.step = counted(step)  # type: ignore[method-assign]
 
     def __init__(

@@ -20,8 +20,9 @@ class EarlyStopping(Watched):
         patience: how many epochs in a row may be no better, at least 1.
         min_delta: by how much more than nothing an epoch has to be better, not negative.
         restore_best: whether a training that ends by itself, stopped or not, leaves the bits that the best epoch left:
-            of all parameters, and of what the optimizer keeps and counts. Nothing is restored where it ends in an
-            exception, Ctrl-C among them, and where no epoch was better than infinity.
+            of all parameters, and of what the optimizer keeps and counts, of one of your own the numbers and arrays
+            that are its attributes. Random generators go on. Nothing is restored where it ends in an exception, Ctrl-C
+            among them, and where no epoch was better than infinity.
 
     It holds settings only, read when `fit` begins: one object may serve many trainings, and each starts anew. Raises
     TypeError or ValueError that names the argument, also on assignment.

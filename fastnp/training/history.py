@@ -18,10 +18,10 @@ def _check_epoch(owner: str, name: str, value: Any) -> int | None:
 class History(Watched):
     """The losses of a training run.
 
-    `loss` has one number for each epoch, the mean over its batches; `learning_rate` the rate of the first update of each
-    epoch, NaN where the optimizer has none; `validation_loss` one for each epoch that was validated, and NaN for those
-    before that were not.
-    `best_epoch` is the place in `loss` of the best epoch of the last run with early stopping, else None.
+    `loss` has one number for each epoch, the mean over its batches; `learning_rate` the rate of the first update of
+    each epoch, NaN where the optimizer has none; `validation_loss` one for each epoch that was validated, and NaN for
+    those before that were not. `best_epoch` is the place in `loss` of the best epoch of the last run with early
+    stopping, else None.
     """
 
     _checks: ClassVar[Checks] = {

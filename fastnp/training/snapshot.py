@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..layers.layer import Layer
 from ..optimizers.arenas import ArenaOptimizer
 from ..optimizers.kept import Held
 from ..optimizers.optimizer import Optimizer
@@ -23,6 +22,7 @@ class Snapshot(NamedTuple):
     kept: dict[int, list[np.ndarray]]
     updates: int | None
     attributes: dict[str, Any]  # of an optimizer of the user's own
+    inside: list[tuple[Any, "Snapshot"]]  # of the library's optimizers that it has
 
     def restore(self, model: Any, optimizer: Any) -> None:
         """Give back what was copied to what is still there; settings stay as they are."""
@@ -35,9 +35,12 @@ class Snapshot(NamedTuple):
         if self.updates is not None and hasattr(optimizer, "updates"):
             with contextlib.suppress(AttributeError):  # which an optimizer of the user's own may count by itself
                 optimizer.updates = self.updates
-        if self.attributes:
-            attributes = vars(optimizer)
-            attributes |= {name: value for name, value in self.attributes.items() if name in attributes}
+        attributes = vars(optimizer) if self.attributes else {}
+        for name, value in self.attributes.items():
+            if name in attributes and not _put_back(attributes[name], value):
+                attributes[name] = value
+        for other, left in self.inside:
+            left.restore(model, other)
 
 
 def snapshot(model: Any, optimizer: Any) -> Snapshot:
@@ -45,8 +48,11 @@ def snapshot(model: Any, optimizer: Any) -> Snapshot:
     tensors = _tensors(model, optimizer)
     data = {key: tensor.data.copy() for key, tensor in tensors.items()}
     kept = {key: [array.copy() for array in arrays] for key, arrays in _kept(optimizer)}
-    attributes = _copied_attributes(model, optimizer, tensors)
-    return Snapshot(tensors, data, kept, getattr(optimizer, "updates", None), attributes)
+    own = {} if own_of(optimizer, "_kernel_rule", Rule) is not None else _attributes(optimizer)
+    copies = {name: copy.deepcopy(value) for name, value in own.items() if _is_plain_data(value)}
+    others = [value for value in own.values() if isinstance(value, ArenaOptimizer) and value is not optimizer]
+    inside = [(other, snapshot(model, other)) for other in others]
+    return Snapshot(tensors, data, kept, getattr(optimizer, "updates", None), copies, inside)
 
 
 def snapshot_of(held: Held, data: np.ndarray, kept: np.ndarray, updates: int) -> Snapshot:
@@ -58,7 +64,7 @@ def snapshot_of(held: Held, data: np.ndarray, kept: np.ndarray, updates: int) ->
         view, offset = tensor._layout.view, tensor._place.offset
         of_data[key] = view(data, offset)
         of_kept[key] = [view(kept, start + offset) for start in starts]
-    return Snapshot(tensors, of_data, of_kept, updates, {})
+    return Snapshot(tensors, of_data, of_kept, updates, {}, [])
 
 
 def _tensors(model: Any, optimizer: Any) -> dict[int, Tensor]:
@@ -74,35 +80,43 @@ def _kept(optimizer: Any) -> Iterator[tuple[int, list[np.ndarray]]]:
             yield id(tensor), [arrays[i] for arrays in kinds]
 
 
-def _copied_attributes(model: Any, optimizer: Any, tensors: dict[int, Tensor]) -> dict[str, Any]:
-    """What an optimizer of the user's own remembers, as far as it can be copied: its attributes but settings.
-
-    In the copies, tensors, their arrays, the model and its layers are themselves.
-    """
-    if own_of(optimizer, "_kernel_rule", Rule) is not None:
-        return {}
+def _attributes(optimizer: Any) -> dict[str, Any]:
+    """What an optimizer of the user's own remembers: its attributes but settings."""
     settings = {"schedule", *getattr(optimizer, "_rules", Optimizer._rules)}
-    themselves = [model, optimizer, *_layers(model).values(), *tensors.values()]
-    themselves += [array for tensor in tensors.values() for array in (tensor.data, tensor.grad)]
-    memo: dict[int, Any] = {id(value): value for value in themselves}
-    copies: dict[str, Any] = {}
-    for name, value in getattr(optimizer, "__dict__", {}).items():
-        if name in settings or hasattr(ArenaOptimizer, name):
-            continue
-        tried = dict(memo)  # a copy that fails leaves halves of itself there
-        try:
-            copies[name] = copy.deepcopy(value, tried)
-        except Exception:  # a file or a lock, say: it stays what it is
-            continue
-        memo = tried
-    return copies
+    attributes = getattr(optimizer, "__dict__", {})
+    return {name: value for name, value in attributes.items() if name not in settings | set(dir(ArenaOptimizer))}
 
 
-def _layers(layer: Any, found: dict[int, Any] | None = None) -> dict[int, Any]:
-    """A model that is a layer, and all layers in it, by id."""
-    found = {} if found is None else found
-    if isinstance(layer, Layer) and id(layer) not in found:
-        found[id(layer)] = layer
-        for inside in layer._layers_held():
-            _layers(inside, found)
-    return found
+def _is_plain_data(value: Any) -> bool:
+    """Whether this is numbers, text or arrays of numbers, or lists, tuples or dictionaries of such: what can be copied.
+
+    Anything else is an object of its own: a generator, a log, a data set, a tensor of the model.
+    """
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain_data, value))
+    if isinstance(value, dict):
+        return all(map(_is_plain_data, value.values()))
+    if isinstance(value, np.ndarray):
+        return value.dtype.kind in "biufc"
+    return value is None or isinstance(value, (bool, int, float, complex, str, bytes, np.generic))
+
+
+def _put_back(current: Any, value: Any) -> bool:
+    """Write a copy into what it was made of, where that is still of its kind: others may hold it."""
+    if type(current) is not type(value):
+        return False
+    if isinstance(current, np.ndarray):
+        same = current.shape == value.shape and current.dtype == value.dtype and current.flags.writeable
+        if same:
+            current[...] = value
+        return same
+    if isinstance(current, list):
+        pairs = zip(current, value, strict=False)
+        current[:] = [old if _put_back(old, new) else new for old, new in pairs] + value[len(current) :]
+        return True
+    if isinstance(current, dict):
+        new = {key: current[key] if key in current and _put_back(current[key], v) else v for key, v in value.items()}
+        current.clear()
+        current.update(new)
+        return True
+    return False

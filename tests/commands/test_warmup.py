@@ -25,7 +25,8 @@ public = [value for value in map(vars(nn).get, nn.__all__) if isinstance(value, 
 layers = [cls for cls in public if "_kernel_kind" in vars(cls) and issubclass(cls, nn.Layer)]
 losses = [cls for cls in public if "_kernel_kind" in vars(cls) and cls not in layers]
 optimizers = [cls for cls in public if "_kernel_rule" in vars(cls)]
-for dtype, layer, loss, optimizer in itertools.product(("float32", "float64"), layers, losses, optimizers):
+rows = [[each[i % len(each)] for each in (layers, losses, optimizers)] for i in range(len(layers + losses))]
+for dtype, (layer, loss, optimizer) in itertools.product(("float32", "float64"), rows):
     make = lambda: layer(3, 3, dtype=dtype) if layer._kernel_kind.weights else layer()
     x, y = np.ones((4, 3), dtype), np.ones((4, 3), dtype)
     model = nn.Sequential(make(), nn.Linear(3, 3, dtype=dtype), make(), nn.Linear(3, 3, dtype=dtype))
@@ -35,6 +36,11 @@ for dtype, layer, loss, optimizer in itertools.product(("float32", "float64"), l
     nn.fit(model, loss, optimizer, loader, 2)
     nn.fit(model, loss, optimizer, loader, 2, validation=(x, target), early_stopping=nn.EarlyStopping())
     nn.fit(model, loss, optimizer, list(loader), 2)
+    for variant in {"nesterov", "momentum"} & vars(optimizer).keys():
+        setattr(optimizer, variant, 1)
+    optimizer.clip_norm = 1.0
+    nn.fit(model, loss, optimizer, loader, 1)
+    nn.fit(model, loss, optimizer, list(loader), 1)
     model.predict(x)
     alone = make()
     alone(x), alone.backward(y), alone.predict(x)
