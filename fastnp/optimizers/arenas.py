@@ -198,8 +198,8 @@ class ArenaOptimizer(Optimizer):
         put(self, _linked_to=_NOT_LINKED)
 
     def step(self) -> None:
-        all_held, backend = self._kernel_held(), kernels()
-        rate, done, linked = self.learning_rate, self.updates, self._linked_to
+        rate, backend = self.learning_rate, kernels()  # first, for a schedule of the user's may do anything
+        all_held, done, linked = self._kernel_held(), self.updates, self._linked_to
         if self._by_kernel:
             if linked[0] is not backend:
                 linked = self._link_to(backend)
@@ -241,6 +241,7 @@ class ArenaOptimizer(Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         kept = {name: state.pop(name) for name in self._kernel_rule.kept}
+        put(self, _as_of=-1)  # it may have had other parameters
         super().__setstate__(state)
         for name, arrays in kept.items():
             self._set_arrays_kept(name, arrays)

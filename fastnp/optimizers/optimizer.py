@@ -101,6 +101,8 @@ class Optimizer(Watched):
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
+        if isinstance(value, type):
+            raise TypeError(f"{type(self).__name__}: learning_rate must be a number or a schedule, got {shown(value)}")
         if callable(value):
             put(self, _paced_by=value)
         else:
@@ -158,8 +160,11 @@ class Optimizer(Watched):
         return f"{type(self).__name__}({', '.join([size, *settings])})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if key != "_held_since"}
+        state = {key: value for key, value in vars(self).items() if key != "_held_since"}
+        return {"updates": self.updates, **state}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         put(self, **state)
+        if "parameters" in state:
+            put(self, parameters=TrackedList(state["parameters"]))  # a copy shares no list with the original
         self._list_assigned()

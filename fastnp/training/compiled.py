@@ -8,6 +8,7 @@ import numpy as np
 
 from ..arrays import aligned_zeros
 from ..backend import kernels
+from ..checks import shown
 from ..data.loader import DataLoader
 from ..losses.built_in import REDUCTIONS
 from ..overrides import put
@@ -58,7 +59,7 @@ class CompiledRun:
         self._no_rate: Exception | None = None
         self._last_batch: Batch | None = None
         self._seconds_asking = 0.0
-        self._made_for = self._what(trained, loader)
+        self._made_for, self._ruled_by, self._is_paced = self._what(trained, loader), self._rule(), False
         # Which takes seconds the first time: Ctrl-C is not held back yet.
         program.compile_training(self._update(np.zeros(0)), self._loss())
         if self._watch is not None:
@@ -84,11 +85,15 @@ class CompiledRun:
         of_optimizer = optimizer._kernel_plan(held, kernels(), *roles), held.kept, gradients, optimizer._kernel_sets()
         return Update(rule, rows, *of_optimizer, rates, optimizer.updates, clip_norm)
 
+    def _rule(self) -> tuple[Any, ...]:
+        """What it depends on which rule runs, and where."""
+        optimizer = self._optimizer
+        return optimizer._rule_name(), optimizer.decay_bias, optimizer.clip_norm is None
+
     def _what(self, trained: Trained, loader: DataLoader) -> tuple[Any, ...]:
-        sampler, dataset, optimizer = loader.sampler, loader.dataset, self._optimizer
+        sampler, dataset = loader.sampler, loader.dataset
         objects = trained.program, trained.held, sampler, dataset.X, dataset.Y, dataset.weight
-        rule = optimizer._rule_name(), optimizer.decay_bias, optimizer.clip_norm is None
-        return (*map(id, objects), *trained, *rule, sampler.batch_size, sampler.drop_last, len(sampler.indices))
+        return (*map(id, objects), *trained, *self._rule(), sampler.batch_size, sampler.drop_last, len(sampler.indices))
 
     def is_for(self, trained: Trained, loader: DataLoader) -> bool:
         """Whether nothing has changed since this run was made."""
@@ -171,10 +176,20 @@ class CompiledRun:
         return 1, None
 
     def _rates(self, count: int) -> np.ndarray:
-        """The learning rates of the next updates; Ctrl-C is not held back, for a schedule of the user's may be slow."""
-        start = time.perf_counter()
-        rates, self._no_rate = self._optimizer._kernel_rates(count)
+        """The learning rates of the next updates; Ctrl-C is not held back, for a schedule of the user's may be slow.
+
+        Raises RuntimeError where it changed what has been looked at.
+        """
+        start, optimizer = time.perf_counter(), self._optimizer
+        self._is_paced = optimizer.schedule is not None
+        rates, self._no_rate = optimizer._kernel_rates(count)
         self._seconds_asking = time.perf_counter() - start
+        as_before = list(optimizer._kernel_held()) == [self._trained.held] and self._rule() == self._ruled_by
+        if self._is_paced and not as_before:
+            raise RuntimeError(
+                f"fit: the schedule {shown(optimizer.schedule)} changed its optimizer, or what that trains, when it "
+                "was asked for rates; it may only return one. Change things in a callback"
+            )
         return rates
 
     def _broken_off(self, epoch: int, batch: int, loss: float, stopped: bool = False) -> Exception | None:
@@ -200,7 +215,7 @@ class CompiledRun:
         """One kernel call over the staged rows; returns how many updates were made, and whether the watch ended it."""
         optimizer, program, loss_fn, stage = self._optimizer, self.program, self._loss_fn, self._stage
         batch_size, reduction = min(self._batch_size, rows), REDUCTIONS[loss_fn.reduction]
-        rate_step = int(optimizer.schedule is not None)
+        rate_step = int(self._is_paced)
         job = Job(self._loss(), batch_size, rows, stride, reduction, rate_step)
         update, loss_numbers = self._update(rates), loss_fn._numbers_as(program.dtype, program.n_out)
         watched = None if watch is None else watch.told(len(losses), self._batches, job.loss)

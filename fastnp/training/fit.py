@@ -99,7 +99,7 @@ def _run(
         with held:
             restored = watch.restore()
     if done and finite:
-        epoch, loss = restored or (done - 1, history.loss[-1])
+        epoch, loss = restored or (done - 1, (history.loss or [math.nan])[-1])  # which a callback may clear
         check_result(epoch, len(parts.dataloader) - 1, loss, held_ones)
     return history
 
