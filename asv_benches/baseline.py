@@ -48,6 +48,18 @@ class ReLU:
         return []
 
 
+class Tanh:
+    def forward(self, x):
+        self.activated = np.tanh(x)
+        return self.activated
+
+    def backward(self, gradient):
+        return gradient * (1 - self.activated**2)
+
+    def parameters(self):
+        return []
+
+
 class Sequential:
     def __init__(self, *layers):
         self.graphs = list(layers)
@@ -66,10 +78,19 @@ class Sequential:
         return [tensor for layer in self.graphs for tensor in layer.parameters()]
 
 
-class SGD:
-    def __init__(self, parameters, learning_rate, momentum=0.9):
+class Optimizer:
+    def __init__(self, parameters, learning_rate):
         self.parameters = parameters
         self.learning_rate = learning_rate
+
+    def clear_grad(self):
+        for p in self.parameters:
+            p.clear_grad()
+
+
+class SGD(Optimizer):
+    def __init__(self, parameters, learning_rate, momentum=0.9):
+        super().__init__(parameters, learning_rate)
         self.momentum = momentum
         self.velocity = [np.zeros_like(p.data) for p in parameters]
 
@@ -78,9 +99,23 @@ class SGD:
             self.velocity[i] = self.momentum * self.velocity[i] + p.grad
             p.data = p.data - self.learning_rate * self.velocity[i]
 
-    def clear_grad(self):
-        for p in self.parameters:
-            p.clear_grad()
+
+class Adam(Optimizer):
+    def __init__(self, parameters, learning_rate, beta1=0.9, beta2=0.999, epsilon=1e-8):
+        super().__init__(parameters, learning_rate)
+        self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
+        self.updates = 0
+        self.first_moment = [np.zeros_like(p.data) for p in parameters]
+        self.second_moment = [np.zeros_like(p.data) for p in parameters]
+
+    def step(self):
+        self.updates += 1
+        for i, p in enumerate(self.parameters):
+            self.first_moment[i] = self.beta1 * self.first_moment[i] + (1 - self.beta1) * p.grad
+            self.second_moment[i] = self.beta2 * self.second_moment[i] + (1 - self.beta2) * p.grad**2
+            first = self.first_moment[i] / (1 - self.beta1**self.updates)
+            second = self.second_moment[i] / (1 - self.beta2**self.updates)
+            p.data = p.data - self.learning_rate * first / (np.sqrt(second) + self.epsilon)
 
 
 class MSE:
@@ -92,14 +127,25 @@ class MSE:
         return (self.pred - self.target) / self.pred.size
 
 
+class CrossEntropy:
+    """Of logits and labels."""
+
+    def __call__(self, pred, target):
+        exponentials = np.exp(pred - np.max(pred, axis=1, keepdims=True))
+        self.softmax = exponentials / np.sum(exponentials, axis=1, keepdims=True)
+        self.one_hot = np.eye(pred.shape[1])[target]
+        return -np.mean(np.log(np.sum(self.softmax * self.one_hot, axis=1)))
+
+    def backward(self):
+        return (self.softmax - self.one_hot) / len(self.one_hot)
+
+
 class DataLoader:
-    """Shuffled once; full batches only."""
+    """In the order of the data; full batches only."""
 
     def __init__(self, dataset, batch_size):
         self.dataset = dataset
         self.batch_size = batch_size
-        self.indices = np.arange(len(dataset))
-        np.random.shuffle(self.indices)
 
     def __len__(self):
         return len(self.dataset) // self.batch_size
@@ -108,11 +154,7 @@ class DataLoader:
         for batch in range(len(self)):
             data, labels = [], []
             for i in range(batch * self.batch_size, (batch + 1) * self.batch_size):
-                x, y = self.dataset[self.indices[i]]
+                x, y = self.dataset[i]
                 data.append(x)
                 labels.append(y)
             yield np.stack(data, axis=0), np.stack(labels, axis=0)
-
-
-def sin_network():
-    return Sequential(Linear(1, 16), ReLU(), Linear(16, 64), ReLU(), Linear(64, 16), ReLU(), Linear(16, 1))

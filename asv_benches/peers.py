@@ -1,7 +1,9 @@
 """fastnp beside the machine's peak and other libraries: `python -m asv_benches.peers`.
 
-Each contestant has a process of its own with one thread; they train in turns, and what counts is the
-median over the rounds of the time of a step, and of its ratio to fastnp's `fit` in the same round.
+Each contestant has a process of its own. First each trains for an epoch, and must have come to the parameters that
+`fit` has come to. Then they train in turns, and what counts is the median over the rounds of the time of a step, and
+of its ratio to fastnp's `fit` in the same round. `fit` and the loop are on one core, the others, too, unless they are
+given as many threads as they take by default.
 """
 
 import multiprocessing
@@ -10,26 +12,33 @@ import time
 
 import click
 
-from .networks import NETWORKS
+from .jobs import JOBS
 from .threads import one_core, one_thread
 from .turns import epochs_for
 
 SECONDS = 0.3  # that a contestant trains in a round
 BATCHES = 25  # in an epoch
+OURS = ("fit", "loop")
 
 
-def serve(connection, name, network):
-    """Train for a round whenever asked; answer (seconds of a step, peak FLOP/s), or why that is not possible."""
+def serve(connection, name, job, threads):
+    """Train for a round whenever asked; answer (seconds of a step, peak FLOP/s).
+
+    Before the first, answer why that is not possible, or None and the parameters after an epoch.
+    """
     from .contestants import CONTESTANTS
 
-    one_core()
+    if threads == "one" or name in OURS:
+        one_core()
     try:
-        train = CONTESTANTS[name](network.widths, network.batch, *network.data(BATCHES))
+        train, parameters = CONTESTANTS[name](job, BATCHES)
     except ImportError as error:
-        connection.send(str(error))
+        connection.send((str(error), None))
         return
+    train(1)
+    reached = parameters()
     epochs = epochs_for(train, SECONDS)
-    connection.send(None)
+    connection.send((None, reached))
     while connection.recv():
         peak = None
         if name == "fit":
@@ -41,20 +50,30 @@ def serve(connection, name, network):
         connection.send(((time.perf_counter() - start) / (epochs * BATCHES), peak))
 
 
-def measure(network, names, rounds):
-    """Seconds of a step by contestant, a list over the rounds; and the peak in the same rounds."""
+def started(job, names, threads):
+    """The process and connection of each contestant that does what `fit` does, and why others are missing."""
+    from .agreement import assert_same_job
+
     context = multiprocessing.get_context("spawn")
-    workers, missing = {}, {}
+    workers, missing, reached = {}, {}, None
     for name in names:
         ours, theirs = context.Pipe()
-        process = context.Process(target=serve, args=(theirs, name, network), daemon=True)
+        process = context.Process(target=serve, args=(theirs, name, job, threads), daemon=True)
         process.start()
         theirs.close()  # so that a process that dies ends the wait
-        reason = ours.recv()
-        if reason is None:
-            workers[name] = process, ours
-        else:
+        reason, parameters = ours.recv()
+        if reason is not None:
             missing[name] = reason
+            continue
+        workers[name] = process, ours
+        reached = parameters if name == "fit" else reached
+        assert_same_job(f"{job}: {name}", job, reached, parameters)
+    return workers, missing
+
+
+def measure(job, names, rounds, threads):
+    """Seconds of a step by contestant, a list over the rounds; and the peak in the same rounds."""
+    workers, missing = started(job, names, threads)
     seconds, peaks = {name: [] for name in workers}, []
     for _ in range(rounds):
         for name, (_, connection) in workers.items():
@@ -71,27 +90,34 @@ def measure(network, names, rounds):
 
 @click.command()
 @click.option("--rounds", default=9, show_default=True, type=click.IntRange(1), help="Turns that each takes.")
-@click.option("--network", "chosen", multiple=True, type=click.IntRange(1, len(NETWORKS)), help="Rows; all by default.")
+@click.option("--job", "chosen", multiple=True, type=click.IntRange(1, len(JOBS)), help="Rows; all by default.")
 @click.option("--only", multiple=True, help="Contestants, besides fit; all that are installed by default.")
-def main(rounds, chosen, only):
+@click.option(
+    "--threads", default="one", show_default=True, type=click.Choice(["one", "default"]), help="What others may use."
+)
+def main(rounds, chosen, only, threads):
     """Print microseconds a step and, for each other contestant, how many times as long as fit it takes."""
     from .contestants import CONTESTANTS
 
-    one_thread()
+    if threads == "one":
+        one_thread()
     names = [name for name in CONTESTANTS if name == "fit" or not only or name in only]
     others = [name for name in names if name != "fit"]
     click.echo(
         f"{'network, batch':24}{'GFLOP/s':>9}{'of peak':>9}{'fit':>12}" + "".join(f"{name:>21}" for name in others)
     )
-    said = {}
-    for i, network in enumerate(NETWORKS, 1):
+    said, recipe = {}, None
+    for i, job in enumerate(JOBS, 1):
         if chosen and i not in chosen:
             continue
-        seconds, peaks, missing = measure(network, names, rounds)
+        if job.recipe != recipe:
+            recipe = job.recipe
+            click.echo(recipe)
+        seconds, peaks, missing = measure(job, names, rounds, threads)
         said |= missing
-        step = statistics.median(seconds["fit"])
-        fraction = statistics.median(network.flops / s / p for s, p in zip(seconds["fit"], peaks, strict=True))
-        cells = f"{network!s:24}{network.flops / step / 1e9:9.1f}{fraction:9.2f}{step * 1e6:9.2f} us"
+        step, flops = statistics.median(seconds["fit"]), job.network.flops
+        fraction = statistics.median(flops / s / p for s, p in zip(seconds["fit"], peaks, strict=True))
+        cells = f"{job.network!s:24}{flops / step / 1e9:9.1f}{fraction:9.2f}{step * 1e6:9.2f} us"
         for name in others:
             if name in seconds:
                 ratio = statistics.median(s / f for s, f in zip(seconds[name], seconds["fit"], strict=True))

@@ -1,4 +1,4 @@
-"""One thread for every library that is measured; imports no NumPy, which reads the variables once."""
+"""One thread for every library that is measured; imports no NumPy, which reads the variables once, as PyTorch does."""
 
 import os
 

@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from asv_benches.agreement import assert_close
-from asv_benches.contestants import fastnp_model
+from asv_benches.contestants.ours import fastnp_model
 from asv_benches.networks import NETWORKS
 from fastnp.backend import BACKENDS, set_backend, use_backend
 

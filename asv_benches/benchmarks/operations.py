@@ -8,7 +8,7 @@ import functools
 import numpy as np
 
 from asv_benches.agreement import assert_same_training
-from asv_benches.contestants import fastnp_parts, fitted, relu
+from asv_benches.contestants.ours import fastnp_parts, fitted, of_fastnp, relu
 from asv_benches.networks import NETWORKS
 from asv_benches.turns import epochs_for, median_ratio
 
@@ -29,15 +29,6 @@ LAYERS = (
     "LayerNorm",
 )
 LOSSES = ("MAE", "Huber", "Quantile", "PoissonNLL", "BCEWithLogits", "CrossEntropy", "weighted MSE")
-
-
-def of_fastnp(name):
-    """A class of fastnp; NotImplementedError, which asv skips, on a commit that does not have it."""
-    import fastnp
-
-    if not hasattr(fastnp, name):
-        raise NotImplementedError(f"{name} is not in this commit")
-    return getattr(fastnp, name)
 
 
 def layers_between(name):

@@ -9,31 +9,31 @@ import numpy as np
 
 import fastnp
 from asv_benches.agreement import assert_same_training
-from asv_benches.contestants import CONTESTANTS, fastnp_parts, fitted, written_out
-from asv_benches.networks import NETWORKS
+from asv_benches.contestants import CONTESTANTS
+from asv_benches.contestants.ours import fitted, job_parts, written_out
+from asv_benches.jobs import PLAIN
 from asv_benches.peak import peak_flops
 from asv_benches.turns import TURNS, epochs_for, median_ratio, seconds_of
 
 BATCHES = 5  # in an epoch
-ROWS = {str(network): network for network in NETWORKS}
+ROWS = {str(job.network): job for job in PLAIN}
 
 
-def check(network):
-    """AssertionError where the backends differ on a network, by `fit` or by the loop."""
-    data = network.data(1)
+def check(job):
+    """AssertionError where the backends differ on a job, by `fit` or by the loop."""
     for way in fitted, written_out:
 
-        def job(way=way):
-            parts = fastnp_parts(network.widths, network.batch, *data)
+        def training(way=way):
+            parts = job_parts(job, 1)
             return parts[0], way(*parts)
 
-        assert_same_training(f"{network}, {way.__name__}", job)
+        assert_same_training(f"{job}, {way.__name__}", training)
 
 
-def trainings(network, *names):
+def trainings(job, *names):
     """For each contestant, a function that trains for some ten milliseconds, and its steps."""
     for name in names:
-        train = CONTESTANTS[name](network.widths, network.batch, *network.data(BATCHES))
+        train, _ = CONTESTANTS[name](job, BATCHES)
         epochs = epochs_for(train)
         yield functools.partial(train, epochs), epochs * BATCHES
 
@@ -113,7 +113,7 @@ class OverPeak:
 
     def track_fit(self, row):
         ((train, steps),) = trainings(ROWS[row], "fit")
-        flops = steps * ROWS[row].flops
+        flops = steps * ROWS[row].network.flops
         # Of five readings of the peak in a row: the first after the training is a tenth too low.
         turns = [(seconds_of(train), max(peak_flops() for _ in range(5))) for _ in range(5 * TURNS)]
         seconds, peaks = zip(*turns, strict=True)

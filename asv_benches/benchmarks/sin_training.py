@@ -6,7 +6,7 @@ import time
 import numpy as np
 
 from asv_benches.agreement import assert_same_training
-from asv_benches.contestants import fastnp_parts, fitted, written_out
+from asv_benches.contestants.ours import fastnp_parts, fitted, written_out
 from asv_benches.networks import NETWORKS
 from asv_benches.turns import seconds_of
 from fastnp.backend import BACKENDS, set_backend

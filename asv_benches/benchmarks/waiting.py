@@ -1,18 +1,18 @@
 """What users wait for before the sin training gets going, each measured in a fresh process."""
 
 from asv_benches.agreement import assert_same_training
-from asv_benches.contestants import fastnp_parts, fitted
-from asv_benches.networks import NETWORKS
+from asv_benches.contestants.ours import fitted, job_parts
+from asv_benches.jobs import JOBS
 
 from . import ROOT
 
 PREPARE = f"""
 import sys
 sys.path.append({str(ROOT)!r})
-from asv_benches.contestants import fit
-from asv_benches.networks import NETWORKS
+from asv_benches.contestants.ours import fit
+from asv_benches.jobs import JOBS
 import fastnp
-train = fit(NETWORKS[0].widths, NETWORKS[0].batch, *NETWORKS[0].data(50))
+train, _ = fit(JOBS[0], 50)
 """
 EMPTY_CACHE = """
 import os, tempfile
@@ -22,7 +22,7 @@ os.environ["NUMBA_CACHE_DIR"] = folder.name
 
 
 def job():
-    parts = fastnp_parts(NETWORKS[0].widths, NETWORKS[0].batch, *NETWORKS[0].data(50))
+    parts = job_parts(JOBS[0], 50)
     return parts[0], fitted(*parts)
 
 

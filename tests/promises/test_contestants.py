@@ -1,0 +1,54 @@
+"""The libraries that benchmarks measure beside fastnp compute what it computes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+contestants = pytest.importorskip("asv_benches.contestants", reason="only in a checkout")
+from asv_benches.agreement import assert_same_job  # noqa: E402
+from asv_benches.contestants import plain  # noqa: E402
+from asv_benches.jobs import JOBS  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
+BATCHES, EPOCHS = 5, 2
+SMALL = [job for job in JOBS if max(job.network.widths) < 1000]
+LIBRARIES = {"loop": "fastnp", "NumPy": "numpy", "PyTorch": "torch", "JAX scan": "jax"}
+
+
+def reached(name, job):
+    train, parameters = contestants.CONTESTANTS[name](job, BATCHES)
+    train(EPOCHS)
+    return parameters()
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+@pytest.mark.parametrize("job", SMALL, ids=str)
+def test_each_trains_to_the_same_parameters(job, name):
+    pytest.importorskip(LIBRARIES[name])
+    assert_same_job(f"{job}: {name}", job, reached("fit", job), reached(name, job))
+
+
+@pytest.mark.parametrize("job", [SMALL[0], SMALL[-1]], ids=str)
+@pytest.mark.parametrize("rate", [0.99e-3, 1.01e-3])
+def test_another_rate_by_a_hundredth_is_seen(job, rate, monkeypatch):
+    monkeypatch.setattr(plain, "LEARNING_RATE", rate)
+    with pytest.raises(AssertionError, match="of their way apart"):
+        assert_same_job("NumPy", job, reached("fit", job), reached("NumPy", job))
+
+
+@pytest.mark.parametrize("job", SMALL, ids=str)
+def test_scikit_learn_takes_each_job(job):
+    pytest.importorskip("sklearn")
+    assert reached("sklearn", job) is None  # for it starts from parameters of its own
+
+
+def test_the_table_is_printed():
+    command = [sys.executable, "-m", "asv_benches.peers", "--rounds", "1", "--job", "9", "--only", "NumPy"]
+    done = subprocess.run([*command, "--threads", "default"], cwd=ROOT, check=True, capture_output=True, text=True)
+    header, recipe, row = done.stdout.splitlines()
+    assert header.split()[-2:] == ["fit", "NumPy"]
+    assert recipe == "Tanh, Adam, MSE"
+    assert row.startswith("64-64-64-64, 32 ")
+    assert row.endswith(" x")
