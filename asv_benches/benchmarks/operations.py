@@ -1,4 +1,4 @@
-"""What a layer or a loss costs: the time of a step of `fit` with it, over that of a step with ReLU and MSE.
+"""What a layer, a loss or an optimizer costs: the time of a step of `fit` with it, over that with ReLU, MSE and SGD.
 
 Both are measured in turns. Less is better, as everywhere.
 """
@@ -7,8 +7,9 @@ import functools
 
 import numpy as np
 
-from asv_benches.agreement import assert_same_training
-from asv_benches.contestants.ours import fastnp_parts, fitted, of_fastnp, relu
+from asv_benches.agreement import assert_same_training, assert_same_way, by_each_backend
+from asv_benches.contestants.ours import fastnp_parts, fitted, of_fastnp, relu, sgd
+from asv_benches.jobs import LEARNING_RATE, MOMENTUM
 from asv_benches.networks import NETWORKS
 from asv_benches.turns import epochs_for, median_ratio
 
@@ -28,7 +29,19 @@ LAYERS = (
     "Dropout",
     "LayerNorm",
 )
+WITH_OPTIMIZERS = {str(network): network for network in NETWORKS[:4]}
 LOSSES = ("MAE", "Huber", "Quantile", "PoissonNLL", "BCEWithLogits", "CrossEntropy", "weighted MSE")
+OPTIMIZERS = (
+    "SGD nesterov",
+    "SGD clip_norm",
+    "SGD Cosine",
+    "Adam",
+    "Adam clip_norm",
+    "AdamW",
+    "RMSprop",
+    "RMSprop momentum",
+)
+SETTINGS = {"nesterov": True, "clip_norm": 1.0, "momentum": MOMENTUM}
 
 
 def layers_between(name):
@@ -42,16 +55,31 @@ def layers_between(name):
     return lambda n: [of_fastnp(name)()]
 
 
-def parts(network, layer=None, loss=None):
+def optimizer_of(name):
+    """A function of parameters: an optimizer, by its class and the setting that it has beside the learning rate."""
+    cls, _, setting = name.partition(" ")
+    of_fastnp("Adam")  # which came with the settings of SGD
+    rate, settings = LEARNING_RATE, {}
+    if setting == "Cosine":
+        rate = of_fastnp("schedules").Cosine(LEARNING_RATE, total=10**9)
+    elif setting:
+        settings[setting] = SETTINGS[setting]
+    return lambda parameters: of_fastnp(cls)(parameters=parameters, learning_rate=rate, **settings)
+
+
+def parts(network, layer=None, loss=None, optimizer=None):
     """A model, its loss, optimizer and loader."""
     x, y = network.data(BATCHES)
     between = layers_between(layer) if layer else relu
+    make = optimizer_of(optimizer) if optimizer else sgd
     weight = np.ones(len(x)) if loss == "weighted MSE" else None
     if loss == "CrossEntropy":
         y = y.argmax(1)
     elif loss in ("BCEWithLogits", "PoissonNLL"):
         y = (y > 0).astype(y.dtype)
-    model, loss_fn, optimizer, loader = fastnp_parts(network.widths, network.batch, x, y, between=between)
+    model, loss_fn, optimizer, loader = fastnp_parts(
+        network.widths, network.batch, x, y, between=between, optimizer=make
+    )
     if weight is not None:
         of_fastnp("Loss")
         loader.dataset.weight = weight
@@ -74,7 +102,10 @@ def check(network, **what):
         model, *others = parts(network, **what)
         return model, fitted(model, *others)
 
-    assert_same_training(f"{network}, {what}", job)
+    if "optimizer" in what:
+        assert_same_way(f"{network}, {what}", *by_each_backend(job, epochs=1))
+    else:
+        assert_same_training(f"{network}, {what}", job)
 
 
 class OverReLU:
@@ -105,3 +136,18 @@ class OverMSE:
     def track_fit(self, loss, row):
         network = WITH_LOSSES[row]
         return median_ratio(job_of(network, loss=loss), job_of(network))
+
+
+class OverSGD:
+    """A step with another optimizer in the place of SGD with momentum, or with one setting more."""
+
+    params = (OPTIMIZERS, list(WITH_OPTIMIZERS))
+    param_names = ("optimizer", "network, batch")
+    unit = "× the step with SGD"
+
+    def setup(self, optimizer, row):
+        check(WITH_OPTIMIZERS[row], optimizer=optimizer)
+
+    def track_fit(self, optimizer, row):
+        network = WITH_OPTIMIZERS[row]
+        return median_ratio(job_of(network, optimizer=optimizer), job_of(network))
