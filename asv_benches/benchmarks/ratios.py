@@ -73,9 +73,7 @@ class OverUnwatched:
     @staticmethod
     def job(what):
         """A model, and a function of a number of epochs that trains it."""
-        network = NETWORKS[0]
-        parts = fastnp_parts(network.widths, network.batch, *network.data(25))
-        options = {}
+        parts, options = job_parts(PLAIN[0], 25), {}
         if what in ("validation", "both"):
             options["validation"] = tuple(np.random.default_rng(1).standard_normal((2, 100, 1)))
         if what in ("early stopping", "both"):

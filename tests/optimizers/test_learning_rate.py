@@ -267,12 +267,11 @@ def test_a_formula_that_grows_beyond_all_rates_names_the_update(layers):
     assert (run.optimizer.updates, len(history.loss)) == (first, first // 5)
 
 
-def test_a_class_or_base_that_is_no_schedule_is_named():
-    for rate in nn.schedules.Step, nn.schedules.Schedule():
-        run = setup(sgd={"learning_rate": rate})
-        with pytest.raises((TypeError, NotImplementedError)) as caught:
-            fit(run, 1)
-        assert "SGD: its schedule was asked for the rate of update 0" in caught.value.__notes__[0]
+def test_a_base_that_is_no_schedule_is_named():
+    run = setup(sgd={"learning_rate": nn.schedules.Schedule()})
+    with pytest.raises(NotImplementedError) as caught:
+        fit(run, 1)
+    assert "SGD: its schedule was asked for the rate of update 0" in caught.value.__notes__[0]
 
 
 def test_divergence_before_the_end_of_the_rates_is_divergence():
