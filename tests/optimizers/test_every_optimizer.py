@@ -53,6 +53,27 @@ def test_in_long_epochs(cls, way, kernel_calls, monkeypatch):
 
 
 @every_optimizer
+def test_over_many_updates_in_a_call(cls, kernel_calls, monkeypatch):
+    """In which powers are made one from the other, and now and then anew."""
+    monkeypatch.setattr(compiled, "SECONDS_PER_BATCH", 1e-7)
+    compare(arrays=data(300), batch_size=1, dtype=np.float64, optimizer_of=cls, sgd={"learning_rate": 1e-3})
+    assert max(rows for _, rows in kernel_calls) > 3 * 64
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_normalization_of_which_only_the_weights_decay(dtype, kernel_calls):
+    settings, runs = WAYS["apart"], []
+    for train in loop, fit:
+        run = setup(shapes(dtype)["norm"], dtype=dtype, optimizer_of=nn.AdamW, sgd=settings)
+        (norm,) = (layer for layer in run.model.graphs if isinstance(layer, nn.LayerNorm))
+        norm.weights.decays = True
+        train(run, 3)
+        runs.append(run)
+    assert_same(*runs)
+    assert kernel_calls
+
+
+@every_optimizer
 def test_several_epochs_in_a_call(cls, kernel_calls, monkeypatch):
     monkeypatch.setattr(compiled, "SECONDS_PER_BATCH", 1e-6)
     compare(optimizer_of=cls, sgd=WAYS["all"])
