@@ -43,15 +43,16 @@ class Snapshot(NamedTuple):
             left.restore(model, other)
 
 
-def snapshot(model: Any, optimizer: Any) -> Snapshot:
-    """Of all parameters of a model and an optimizer, as they are now."""
+def snapshot(model: Any, optimizer: Any, around: tuple[Any, ...] = ()) -> Snapshot:
+    """Of all parameters of a model and an optimizer, which others may be `around`, as they are now."""
+    around = *around, optimizer
     tensors = _tensors(model, optimizer)
     data = {key: tensor.data.copy() for key, tensor in tensors.items()}
     kept = {key: [array.copy() for array in arrays] for key, arrays in _kept(optimizer)}
     own = {} if own_of(optimizer, "_kernel_rule", Rule) is not None else _attributes(optimizer)
     copies = {name: copy.deepcopy(value) for name, value in own.items() if _is_plain_data(value)}
-    others = [value for value in own.values() if isinstance(value, ArenaOptimizer) and value is not optimizer]
-    inside = [(other, snapshot(model, other)) for other in others]
+    others = [value for value in own.values() if isinstance(value, ArenaOptimizer)]
+    inside = [(other, snapshot(model, other, around)) for other in others if all(other is not by for by in around)]
     return Snapshot(tensors, data, kept, getattr(optimizer, "updates", None), copies, inside)
 
 

@@ -811,3 +811,20 @@ def test_what_an_optimizer_of_ones_own_has_is_restored_in_place():
     assert len(left) == 4 and (inner.updates, around.updates, log) == (2, 2, [1, 2])
     assert around.inner is inner and around.log is log and around.slow is slow
     assert [a.tobytes() for a in (*inner.first_moment, *slow)] == [a.tobytes() for a in left[0]]
+
+
+class Linked(nn.SGD):
+    """Knows another, which knows it."""
+
+    def step(self):
+        super().step()
+
+
+def test_optimizers_that_know_each_other_are_restored():
+    run = setup([(3, 2)], data(8), batch_size=4)
+    first = Linked(parameters=run.model.parameters(), learning_rate=0.01)
+    first.other = Linked(parameters=run.model.parameters(), learning_rate=0.01)
+    first.other.other = first
+    stopping = nn.EarlyStopping("loss", patience=2, min_delta=1e9)
+    history = nn.fit(run.model, run.loss_fn, first, run.loader, 9, progress=False, early_stopping=stopping)
+    assert (len(history.loss), first.updates, first.other.updates) == (3, 2, 0)
