@@ -9,6 +9,7 @@ import numpy as np
 
 from .arrays import aligned_zeros
 from .kernels import padded
+from .kernels.blocks import ARENA_FLAGS, DEAD, STALE
 from .overrides import count_change, put
 
 
@@ -72,7 +73,7 @@ class Arena:
     def _begin(self, size: int) -> None:
         self.data, self.grad = self._storage[0][:size], self._storage[1][:size]
         self.dtype = self.data.dtype
-        self._stale = False
+        self.flags = np.zeros(ARENA_FLAGS, np.int64)  # which kernels read and write
         self.dead = False
         self.followed = False  # somebody keeps what stands where
 
@@ -111,6 +112,7 @@ class Arena:
     def die(self) -> None:
         """Let whoever `follows` look for the tensors elsewhere."""
         self.dead = True
+        self.flags[DEAD] = 1
         if self.followed:
             count_change()
 
@@ -118,32 +120,22 @@ class Arena:
 
     def clear_gradients(self) -> None:
         """All gradients are zero from now on."""
-        self._stale = True
+        self.flags[STALE] = 1
 
     def clear_gradient(self, gradient: np.ndarray) -> None:
         """One of the gradients is zero from now on."""
-        if not self._stale:
+        if not self.flags[STALE]:
             gradient[...] = 0
 
     def write_cleared(self) -> None:
         """Write the zeros of gradients that were cleared, for whoever reads or changes some of them."""
-        if self._stale:
+        if self.flags[STALE]:
             self.grad[:] = 0
-            self._stale = False
-
-    def adds(self, whole: bool) -> bool:
-        """Whether a backward through `whole`, or a part, of what is here adds to the gradients; else it overwrites."""
-        if not whole:
-            self.write_cleared()
-        return not self._stale
-
-    def was_written(self) -> None:
-        """The gradients are those of a backward now."""
-        self._stale = False
+            self.flags[STALE] = 0
 
     def has_gradients(self) -> bool:
         """Whether any gradient is not zero."""
-        return not self._stale and bool(self.grad.any())
+        return not self.flags[STALE] and bool(self.grad.any())
 
 
 def _move(tensor: Any, arena: Arena, offset: int) -> None:

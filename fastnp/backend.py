@@ -20,19 +20,20 @@ _WINGS = {"numba": "compiled", "numpy": "reference"}
 _KERNELS = ("forward", "backward", "loss", "squares", "update", "train", "train_and_watch")
 
 _context: ContextVar[str | None] = ContextVar("fastnp_backend", default=None)
+local = _context.get  # the name of the backend here, or None; `local() or process` is that of the one in force
 _loaded: dict[str, SimpleNamespace] = {}
 
 
 def _check(name: str) -> str:
     if name not in BACKENDS:
         raise ValueError(f"the backend must be one of {', '.join(map(repr, BACKENDS))}, got {name!r}")
-    return name
+    return BACKENDS[BACKENDS.index(name)]  # this very string, for those that compare quickly
 
 
-_process = "numba"
+process = "numba"
 if os.environ.get("FASTNP_BACKEND"):
     try:
-        _process = _check(os.environ["FASTNP_BACKEND"])
+        process = _check(os.environ["FASTNP_BACKEND"])
     except ValueError as error:
         raise ValueError(f"FASTNP_BACKEND: {error}") from None
 
@@ -66,7 +67,7 @@ def _load(name: str) -> SimpleNamespace:
         _loaded[name] = _loaded.get("numpy") or _load("numpy")
         return _loaded[name]
     kernels = {kernel: getattr(run, kernel) for kernel in _KERNELS}
-    _loaded[name] = SimpleNamespace(**kernels, parts=link.parts, name=name)
+    _loaded[name] = SimpleNamespace(**kernels, parts=link.parts, steps=link.steps, name=name)
     return _loaded[name]
 
 
@@ -77,13 +78,13 @@ def kernels_of(name: str) -> SimpleNamespace:
 
 def kernels() -> Any:
     """The kernels of the backend in force, as attributes."""
-    name = _context.get() or _process
+    name = local() or process
     return _loaded.get(name) or sheltered(_load, name)
 
 
 def get_backend() -> str:
     """The name of the backend in force, "numba" or "numpy"."""
-    return _context.get() or _process
+    return local() or process
 
 
 def set_backend(name: str) -> None:
@@ -91,8 +92,8 @@ def set_backend(name: str) -> None:
 
     Raises ValueError for any other name.
     """
-    global _process
-    _process = _check(name)
+    global process
+    process = _check(name)
 
 
 @contextlib.contextmanager

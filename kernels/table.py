@@ -107,6 +107,20 @@ class Parts(dict[tuple[str, str], int]):
         return number
 
 
+class Steps(dict[tuple[str, str, bool], Callable[..., Any]]):
+    """What to call for a function of `step`: by its name, the characters of the dtypes of its arrays, the library's own
+    first, and whether it holds Python's lock, as what is over soon should. It is made when it is first asked for.
+    """
+
+    def __init__(self, make: Callable[[str, str, bool], Callable[..., Any]]):
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, key: tuple[str, str, bool]) -> Callable[..., Any]:
+        step = self[key] = self._make(*key)
+        return step
+
+
 def clipping(squares: float, clip_norm: float) -> float:
     """What gradients are multiplied by, the sum of whose squares this is, so that their norm is at most `clip_norm`."""
     norm = math.sqrt(squares)

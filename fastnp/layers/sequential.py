@@ -1,29 +1,27 @@
 """Layers in a row."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import MappingProxyType
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from .. import overrides, prediction
-from ..arena import gather
 from ..arrays import real_array
 from ..checks import check_integer
-from ..optimizers.newcomers import now, warn_of_newcomers
-from ..overrides import Checks, TrackedList, is_plain, put, seen, stands_apart
+from ..optimizers.newcomers import now
+from ..overrides import TrackedList, is_own, is_plain, put, stands_apart
 from ..prediction import is_predicting
 from ..program.program import Program
 from ..tensor import Tensor
-from .built_in import BuiltIn
+from .in_a_row import InARow, tensors_of
 from .layer import Layer
-from .nesting import check_layer, check_layers, check_once, nested, pieces
-from .runs import Run, check_widths, cut, last_known, what
+from .nesting import check_layer, check_once, nested, pieces
+from .runs import Run, check_widths, last_known
 
 SHOWN_LAYERS = 12  # in a repr
 
 
-class Sequential(Layer):
+class Sequential(InARow):
     """Layers applied one after the other: each gets what the one before it returned.
 
     Args:
@@ -35,21 +33,6 @@ class Sequential(Layer):
     Raises TypeError for what is no Layer, ValueError for a layer that is there already, for widths that
     do not fit and for a model without layers when it is run.
     """
-
-    _checks: ClassVar[Checks] = {"graphs": check_layers}
-
-    graphs: Sequence[Layer] = ()  # where a subclass has an `__init__` that does not call this one's
-
-    # What a pickle does not hold: what the layers were lowered to, and when.
-    _segments: Sequence[Run | Layer] = ()
-    _steps: Sequence[Callable[[Any], Any]] = ()
-    _lowered: list[Layer] | None = None
-    _whats: Sequence[Any] = ()
-    _as_of = -1
-    _within = False  # a model around this one runs its layers
-    _newcomers = False
-    _born = 0
-    _joined: Mapping[int, int] = MappingProxyType({})  # when each layer came, by its id
 
     def __init__(self, *layers: Layer):
         super().__init__("sequential")
@@ -64,10 +47,10 @@ class Sequential(Layer):
     def add(self, layer: Layer) -> None:
         """Append a layer, also after training has started."""
         self._append(layer)
-        dtypes = [tensor.dtype for piece in pieces([layer]) for tensor in _tensors(piece)]
+        dtypes = [tensor.dtype for piece in pieces([layer]) for tensor in tensors_of(piece)]
         if dtypes:
             there = (piece for graph in self.graphs for piece in pieces([graph]))
-            first = next(piece for piece in there if any(tensor.dtype == dtypes[0] for tensor in _tensors(piece)))
+            first = next(piece for piece in there if any(tensor.dtype == dtypes[0] for tensor in tensors_of(piece)))
             self._gather([first, layer], growing=True)
 
     def _append(self, layer: Layer) -> None:
@@ -81,70 +64,17 @@ class Sequential(Layer):
         self.graphs.append(layer)
         self._welcome(layer)
 
-    def _welcome(self, layer: Layer) -> None:
-        put(self, _joined={**self._joined, id(layer): now()}, _newcomers=True)
-
-    @staticmethod
-    def _gather(layers: Iterable[Layer], growing: bool = False) -> None:
-        """One arena for all parameters of a dtype that kernels know: an optimizer's step is then one kernel call."""
-        by_dtype: dict[np.dtype, list[Tensor]] = {}
-        for piece in pieces(layers):
-            for tensor in _tensors(piece):
-                by_dtype.setdefault(tensor.dtype, []).append(tensor)
-        for together in by_dtype.values():
-            gather(together, growing)
-
-    def _lower(self) -> None:
-        """Cut the layers into runs, as long as possible, and layers that run by themselves."""
-        as_of, graphs = overrides.changes, check_layers(type(self).__name__, "graphs", self.graphs)
-        if not all(model.graphs for model in self._nests()):
-            raise ValueError("this Sequential has no layers; give it some, or add(layer)")
-        lowered = pieces(graphs)
-        check_widths(lowered)
-        self._gather(self.graphs)
-        for layer in graphs:
-            if id(layer) not in self._joined:  # it was put into the list
-                self._welcome(layer)
-        whats, segments = list(map(what, lowered)), cut(lowered)
-        for model in self._nests()[1:]:
-            put(model, _within=True)
-        put(self, _lowered=None)  # until all of it is there, for Ctrl-C may come in between
-        put(
-            self,
-            _segments=segments,
-            _steps=[segment.forward if isinstance(segment, Run) else segment for segment in segments],
-            _whats=whats,
-            _lowered=lowered,
-            _newcomers=any(model._newcomers for model in self._nests()),
-            _as_of=self._seen(as_of),
-        )
-
-    def _is_lowered(self) -> bool:
-        """Whether the segments are still those of the layers that are here, each what it was then."""
-        as_of = overrides.changes
-        lowered = self._has_these_layers() and list(map(what, self._lowered or ())) == self._whats
-        if lowered:
-            put(self, _as_of=self._seen(as_of))
-        return lowered
-
-    def _has_these_layers(self) -> bool:
-        # Not by ==: layers that are data classes, say, may be equal and not the same.
-        lowered = self._lowered
-        return lowered is not None and list(map(id, pieces(self.graphs))) == list(map(id, lowered))
-
-    def _seen(self, as_of: int) -> int:
-        """What to compare `changes` with; never equal where nobody counts the changes of one of the lists of layers."""
-        return min([seen(model.graphs, as_of) for model in self._nests()])
-
-    def _nests(self) -> list["Sequential"]:
-        """This model and those inside of it."""
-        return [self, *(layer for layer in nested(self.graphs) if isinstance(layer, Sequential))]
-
-    def _layers_inside(self) -> Sequence[Layer]:
-        return self.graphs
+    def _is_called_plainly(self) -> bool:
+        return is_own(self, Sequential, "forward", "__call__")
 
     def _layers_run(self) -> list[Layer]:
         return pieces(self.graphs) if is_plain(self, Sequential) else [self]
+
+    def __call__(self, x: Any) -> np.ndarray:
+        if self._straight_as_of == overrides.changes and not prediction.running:
+            output: np.ndarray = self._straight.forward(x)
+            return output
+        return self.forward(x)
 
     def forward(self, x: Any) -> np.ndarray:
         if prediction.running and is_predicting(self, x):
@@ -157,6 +87,10 @@ class Sequential(Layer):
 
     def backward(self, gradient: Any) -> np.ndarray:
         """Pass dloss/doutput back through all layers; returns dloss/dinput. Parameter gradients are added."""
+        straight = self._straight_as_of == overrides.changes and not prediction.running and not self._newcomers
+        if straight and self._straight.holds_state:
+            dx: np.ndarray = self._straight.backward(gradient)
+            return dx
         if prediction.running:
             self._make_state(Sequential.forward)
         steps: Sequence[Run | Layer] = self._segments
@@ -200,15 +134,6 @@ class Sequential(Layer):
             x = segment.predict(x)
         return x
 
-    def warn_of_newcomers(self) -> None:
-        """Warn, once, of layers that joined after the optimizer was made and that no optimizer holds."""
-        if self._newcomers:
-            put(self, _newcomers=False)
-            warn_of_newcomers(self.graphs, self._joined, self._born)
-        for model in self._nests()[1:]:
-            if model._newcomers:
-                model.warn_of_newcomers()
-
     def whole_program(self) -> Program | None:
         """The program that runs all layers, or None where it takes more than one."""
         if self._as_of != overrides.changes and not self._is_lowered():
@@ -232,18 +157,3 @@ class Sequential(Layer):
             lines += [f"… {left} more", *map(repr, self.graphs[-SHOWN_LAYERS // 2 :])]
         inside = "\n".join(lines).replace("\n", "\n  ")
         return f"{type(self).__name__}(\n  {inside}\n)" if lines else f"{type(self).__name__}()"
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if key not in _OF_THIS_PROCESS}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        put(self, **state, _joined={id(layer): 0 for layer in state.get("graphs", ())})
-        self._gather(self.graphs)
-
-
-_OF_LOWERING = ("_segments", "_steps", "_lowered", "_whats", "_as_of")
-_OF_THIS_PROCESS = ("_within", "_joined", "_born", "_newcomers", *_OF_LOWERING)
-
-
-def _tensors(layer: Layer) -> Iterable[Tensor]:
-    return layer._tensors() if isinstance(layer, BuiltIn) else ()

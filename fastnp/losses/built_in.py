@@ -1,22 +1,27 @@
 """What the library's own losses share: kernels compute them."""
 
 import math
+import threading
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ..arrays import real_array, working_dtype
-from ..backend import kernels
+from .. import backend
+from ..arrays import FLOATS, real_array, working_dtype
+from ..backend import kernels, local
 from ..checks import one_of
+from ..kernels.blocks import block_of_loss
 from ..kernels.table import EACH, MEAN, SUM
-from ..overrides import Checks
-from ..program.op import Kind
+from ..overrides import Checks, put
+from ..program.op import Kind, kind_of
+from ..program.program import SOON
 from ..state import State
 from ..weights import checked_weights
 from .loss import Loss
 
 REDUCTIONS = {"mean": MEAN, "sum": SUM, "none": EACH}
+_array, _thread = np.ndarray, threading.get_ident
 _NO_NUMBERS = {char: np.zeros(0, char) for char in "fd"}
 
 
@@ -32,6 +37,16 @@ class BuiltInLoss(Loss):
     _takes_other_shapes = False  # targets than that of pred
     _does_itself = ""  # the kind of an activation that must not stand before it
     reduction = "mean"
+
+    # What a call takes that is as the one before but for the numbers in its arrays.
+    _pred_dtype: Any = None  # or None where the next has to be looked at
+    _target_dtype: Any = None
+    _in_thread = 0  # another one's would write where this one's results are
+    _backend = ""
+    _step: Any = None
+    _kept: Any = None  # what `_last` shows
+    _block: Any = None
+    _numbers: Any = None
 
     def __init__(self, name: str, reduction: str):
         super().__init__(name)
@@ -101,11 +116,30 @@ class BuiltInLoss(Loss):
 
     @State
     def pred(self) -> np.ndarray | None:
-        return self._last[0]
+        return self._copy_of(0)
 
     @State
     def target(self) -> np.ndarray | None:
-        return self._last[1]
+        return self._copy_of(1)
+
+    def _copy_of(self, i: int) -> np.ndarray | None:
+        last: np.ndarray | None = self._last[i]
+        return last if last is None or self._pred_dtype is None else last.copy()
+
+    def __call__(self, pred: Any, target: Any, weight: Any = None) -> Any:
+        if (
+            type(pred) is _array
+            and type(target) is _array
+            and pred.dtype is self._pred_dtype
+            and target.dtype is self._target_dtype
+            and weight is None
+            and _thread() == self._in_thread
+            and (local() or backend.process) is self._backend
+        ):
+            loss = self._step(self._kept, pred, target, self._block)
+            if loss == loss:  # else the careful way says what it is
+                return loss
+        return super().__call__(pred, target, weight)
 
     def forward(self, pred: Any, target: Any, weight: Any = None) -> Any:
         """The loss of pred against target; `weight` is a number for each row, not negative."""
@@ -117,6 +151,8 @@ class BuiltInLoss(Loss):
             self._check_shapes(pred, target)
         if self.reduction == "mean" and not pred.size:
             raise ValueError(f"{self.name}: the mean loss of an empty batch, of shape {pred.shape}, is not defined")
+        if weight is None and self._is_usual(pred, target):
+            return self._usual(pred, target)
         dtype = working_dtype(pred)
         pred = rows = pred.astype(dtype, "C")
         if pred.ndim != 2:
@@ -128,6 +164,8 @@ class BuiltInLoss(Loss):
 
     def _computed(self, pred: np.ndarray, rows: np.ndarray, target: np.ndarray, weight: np.ndarray | None) -> Any:
         """The loss of what has been checked, in the dtype to compute in; pred is also given in rows."""
+        if weight is None and self._is_usual(pred, target):
+            return self._usual(pred, target)
         dtype, shape, n, targets = pred.dtype, target.shape, rows.shape[1], target
         if len(shape) != 2 or rows is not pred:
             targets = target.reshape(len(rows), self._columns(n, shape) or n)
@@ -136,11 +174,42 @@ class BuiltInLoss(Loss):
         reduction, char, settings = REDUCTIONS[self.reduction], dtype.char, self._kernel_numbers(n)
         numbers = np.array(settings, dtype) if len(settings) else _NO_NUMBERS[char]
         results = np.empty((2 if reduction == EACH else 1, len(rows), n), dtype)
-        backend = kernels()
-        loss = backend.loss(backend.parts[self._part(shape) + ".sum", char], results, rows, targets, numbers, reduction)
+        running = kernels()
+        loss = running.loss(running.parts[self._part(shape) + ".sum", char], results, rows, targets, numbers, reduction)
         gradient = results[0]
+        put(self, _pred_dtype=None)
         self._last[:] = pred, target, gradient if rows is pred else gradient.reshape(pred.shape)
         return self._each(results[1].reshape(pred.shape)) if reduction == EACH else loss
+
+    def _is_usual(self, pred: np.ndarray, target: np.ndarray) -> bool:
+        """Whether `step.loss` can do it: rows of floats, and targets that need no look."""
+        any_target = type(self)._check_target is BuiltInLoss._check_target and not self._takes_other_shapes
+        floats = all(array.dtype in FLOATS and array.dtype.isnative for array in (pred, target))
+        usual = any_target and floats and pred.ndim == 2 and self.reduction != "none"
+        return usual and kind_of(self) is not None
+
+    def _usual(self, pred: np.ndarray, target: np.ndarray) -> float:
+        """The loss of what is usual, and what the next call takes if it is as this one."""
+        running, dtype, numbers = kernels(), pred.dtype, self._numbers_as(pred.dtype, pred.shape[1])
+        part = running.parts[f"{self._part(pred.shape)}.sum", dtype.char]
+        block = block_of_loss(part, REDUCTIONS[self.reduction], numbers, pred.shape)
+        step = running.steps["loss", 2 * dtype.char + target.dtype.char, pred.size <= SOON]
+        kept = np.empty((3, *pred.shape), dtype)
+        put(self, _pred_dtype=None)
+        loss: float = step(kept.reshape(3, -1), pred, target, block)
+        self._last[:] = kept[1], kept[2], kept[0]
+        put(self, _kept=kept.reshape(3, -1), _block=block, _numbers=numbers, _step=step)
+        put(self, _backend=local() or backend.process, _in_thread=_thread(), _target_dtype=target.dtype)
+        put(self, _pred_dtype=dtype)
+        return loss
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        put(self, _pred_dtype=None)
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        put(self, _pred_dtype=None)
 
     def backward(self) -> np.ndarray:
         """The gradient of the last loss with respect to pred, in a new array."""
@@ -150,11 +219,17 @@ class BuiltInLoss(Loss):
         return gradient.copy()
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_last": list(self._last)}  # a copy remembers by itself
+        state = {name: value for name, value in vars(self).items() if name not in _OF_THIS_PROCESS}
+        return state | {"_last": [None if last is None else last.copy() for last in self._last]}
 
     def __repr__(self) -> str:
         settings = [f"{name}={getattr(self, name)!r}" for name in (*self._settings, "reduction")]
         return f"{type(self).__name__}({', '.join(settings)})"
+
+
+_OF_THIS_PROCESS = (
+    "_pred_dtype", "_target_dtype", "_in_thread", "_backend", "_step", "_kept", "_block", "_numbers",
+)  # fmt: skip
 
 
 def refuse_numbers(owner: str, target: np.ndarray, right: np.ndarray, first: int, expected: str) -> None:

@@ -7,7 +7,8 @@ from ..checks import check_epsilon, check_rate, check_share
 from ..overrides import Checks
 from ..program.op import Rule
 from ..tensor import Tensor
-from .arenas import ArenaOptimizer, KeptArrays
+from .arenas import ArenaOptimizer
+from .laid_out import KeptArrays
 
 
 class RMSprop(ArenaOptimizer):

@@ -8,6 +8,7 @@ import numpy as np
 from ..arena import Arena
 from ..arrays import aligned_zeros
 from ..kernels import SCRATCH_ROW_BYTES, padded
+from ..kernels.blocks import block_of_pass
 from ..kernels.table import ROW, Row, as_integers, rows
 from .op import NumbersAt, Op
 
@@ -44,15 +45,19 @@ def lower(ops: Sequence[Op], capacity: int, dtype: np.dtype) -> tuple[list[Row],
 
 
 class Workspace:
-    """Buffers for up to `capacity` rows, and the tables over them: one for each use and backend, made when needed."""
+    """Buffers for up to `capacity` rows, and the blocks that name them: one for each use and backend, made when needed.
 
-    def __init__(self, ops: Sequence[Op], arena: Arena, capacity: int, dtype: np.dtype):
+    Where the operations' tensors are all that is in the arena, `is_all`, their gradients need not be zeros first.
+    """
+
+    def __init__(self, ops: Sequence[Op], arena: Arena, is_all: bool, capacity: int, dtype: np.dtype):
         self._ops, self._dtype = ops, dtype
         self.arena, self.capacity = arena, capacity
         self.rows, size = lower(ops, capacity, dtype)
         self.work = aligned_zeros(size, dtype)
         self.noises = [(op.noise, self.memory(row)) for row, op in enumerate(ops) if op.noise]
-        self._tables: dict[Any, np.ndarray] = {}
+        self._is_all = is_all
+        self._blocks: dict[Any, np.ndarray] = {}
 
     def x(self, count: int) -> np.ndarray:
         """The first rows of the program's input, with their pads."""
@@ -76,40 +81,50 @@ class Workspace:
         for noise, memory in self.noises:
             noise.read(memory)
 
-    def follow(self, arena: Arena) -> None:
+    def follow(self, arena: Arena, is_all: bool) -> None:
         """Point the tables at the new places of the tensors."""
         self.rows, _ = lower(self._ops, self.capacity, self._dtype)
-        self.arena, self._tables = arena, {}
+        self.arena, self._is_all, self._blocks = arena, is_all, {}
 
     def forward(self, kernels: Any) -> np.ndarray:
-        """The table of a pass forward."""
-        table = self._tables.get(kernels.forward)
-        return self._made(kernels.forward, self._link_forward, kernels) if table is None else table
+        """The block of a pass forward, the table of which stands behind its first row."""
+        block = self._blocks.get(kernels.forward)
+        return self._made(kernels.forward, True, self._link_forward, kernels) if block is None else block
 
     def backward(self, kernels: Any) -> np.ndarray:
-        """The table of a pass backward that leaves gradients."""
-        table = self._tables.get(kernels.backward)
-        return self._made(kernels.backward, self._link_backward, kernels) if table is None else table
+        """The block of a pass backward that leaves gradients."""
+        key = kernels.forward, None
+        block = self._blocks.get(key)
+        return self._made(key, self._is_all, self._link_backward, kernels) if block is None else block
+
+    def has_gone_backward(self, kernels: Any) -> bool:
+        """Whether the block of a pass backward is there."""
+        return (kernels.forward, None) in self._blocks
 
     def apart(self, kernels: Any, row: int) -> np.ndarray:
-        """The table of a pass backward through one operation, as if there were no others."""
-        key = kernels.backward, row
-        table = self._tables.get(key)
-        if table is None:
-            table = self._tables[key] = self._made("apart", self._link_apart, kernels)[row : row + 1]
-        return table
+        """The block of a pass backward through one operation, as if there were no others."""
+        key = kernels.forward, row
+        block = self._blocks.get(key)
+        if block is None:
+            whole = self._made(key, self._is_all and len(self.rows) == 1, self._link_apart, kernels)
+            block = self._blocks[key] = whole[[0, 1 + row]]
+        return block
 
     def training(self, kernels: Any, rule: str, trained: tuple[NumbersAt | None, ...]) -> np.ndarray:
         """The table of a step of training, which changes the parameters of the rows that are `trained`."""
-        key = kernels.train, rule, trained
-        table = self._tables.get(key)
-        return self._made(key, self._link_training, kernels, rule, trained) if table is None else table
+        key = kernels.forward, rule, trained
+        block = self._blocks.get(key)
+        if block is None:
+            block = self._made(key, False, self._link_training, kernels, rule, trained)
+        return block[1:]
 
-    def _made(self, key: Any, link: Any, *arguments: Any) -> np.ndarray:
-        table = np.array(self.rows, ROW)
+    def _made(self, key: Any, whole: bool, link: Any, *arguments: Any) -> np.ndarray:
+        """A block for these rows."""
+        table, arena = np.array(self.rows, ROW), self.arena
         link(table, *arguments)
-        self._tables[key] = as_integers(table)
-        return self._tables[key]
+        block = block_of_pass(as_integers(table), self.work, arena.data, arena.grad, arena.flags, whole)
+        self._blocks[key] = block
+        return block
 
     def _link_forward(self, table: np.ndarray, kernels: Any) -> None:
         for i, op in enumerate(self._ops):

@@ -1,199 +1,161 @@
 """Runs of built-in layers, lowered to a table that kernels walk over an arena."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from ..arena import Arena, gather
-from ..arrays import real_array
-from ..backend import kernels
-from ..kernels.table import SUM, rows
+from .. import backend
+from ..arrays import FLOATS, real_array
+from ..backend import kernels, local
+from ..kernels.table import SUM
 from ..tensor import Tensor
 from . import calls
+from .lowered import Lowered
 from .lowering import Workspace
-from .op import Job, NumbersAt, Op, Update, Watched, forget_states, move_states, trained_rows
+from .op import Job, NumbersAt, Update, Watched, trained_rows
 
 _trained: set[tuple[str, str, bool]] = set()  # backends, dtypes, whether watched: for which a kernel is compiled
+_array, _empty = np.ndarray, np.empty
+SOON = 1 << 17  # multiplications, of which a pass has a few times as many
 
 
-class Program:
-    """A run of operations with its workspace. It holds the forward state of their layers.
+class Program(Lowered):
+    """A run of operations, forward, backward and in training.
 
-    The workspace has room for `capacity` rows; `_batch` of them are in use, and views show these.
+    Each way of a step is one call of a kernel. Where a step is as the one before, no more is looked at than that it is:
+    what the call takes was found then, and stands in the attributes below. Else it goes the careful way.
     """
 
-    def __init__(self, ops: Sequence[Op], dtype: np.dtype):
-        self.dtype = dtype
-        self.n_in = ops[0].n_in
-        self.n_out = ops[-1].n_out
-        self._ops = list(ops)
-        self._input_name = f"the input of {ops[0].name}"
-        self.tensors = [tensor for op in ops for tensor in op.tensors]
-        self.holds_state = False  # every layer's last forward was this program's
-        self._workspace: Workspace | None = None
-        self._batch = -1
-        self._spare: list[Workspace] = []
-        self._adding = np.zeros(1, dtype), np.ones(1, dtype)  # the numbers of the rule that keeps gradients
-        self.arena = Arena([], dtype)
-        self._gather()
-
-    def _gather(self) -> None:
-        gather(self.tensors)
-        if self.tensors:
-            self.arena = self.tensors[0]._place.arena
-        self.is_all = self.arena.holds_only(len(self.tensors))  # the arena has the parameters of this program alone
-        self.arena.followed = True
-
-    # --- workspace ---
-
-    def _reserve(self, batch: int) -> Workspace:
-        """A workspace for this many rows, neither too small nor far too large.
-
-        Memory may run out and Ctrl-C come between any two lines: table and workspace always fit together.
-        """
-        space = self._workspace
-        if space is None or batch > space.capacity or max(batch, 64) < space.capacity // 8:
-            space = Workspace(self._ops, self.arena, batch, self.dtype)
-            self._forget_state()
-            self._workspace = space
-        return space
-
-    def _set_batch(self, space: Workspace, batch: int) -> None:
-        """Make views of the buffers for a batch of this size."""
-        self._batch = -1
-        self._x, self._dx = (self._view(space, 0, name, batch) for name in ("x", "dx"))
-        self._y, self._dy = (self._view(space, -1, name, batch) for name in ("y", "dy"))
-        self._batch = batch
-
-    def _view(self, space: Workspace, row: int, name: str, batch: int) -> np.ndarray:
-        """A buffer of one row, without its pads."""
-        op = space.rows[row]
-        ld, n = (op.ld_in, op.n_in) if name in ("x", "dx") else (op.ld_out, op.n_out)
-        return rows(space.work, getattr(op, name), batch, ld)[:, :n]
-
-    def multiplications(self) -> int:
-        """How many numbers are multiplied with weights when one row passes forward."""
-        return sum(tensor.data.size for tensor in self.tensors)
-
-    def follow_tensors(self) -> None:
-        """If tensors have moved, bring them together again and point the tables at their new places."""
-        if not self.arena.dead:
-            return
-        if any(tensor.dtype != self.dtype for tensor in self.tensors):
-            raise ValueError(f"{self._ops[0].name}: backward before forward, for its tensors were converted since")
-        self._gather()
-        if self._workspace is not None:
-            self._workspace.follow(self.arena)
-
-    # --- the state of the layers ---
-
-    def _claim_state(self) -> None:
-        """From now on this program holds the forward state of its layers, and no other does."""
-        move_states(self._ops, self)
-        self.holds_state = True
-
-    def _forget_state(self) -> None:
-        """What comes may be broken off: until the state is claimed again, no layer shall use it."""
-        forget_states(self._ops, self)
-        self.holds_state = False
-        self._batch = -1
+    _in_shape: tuple[int, int] = (0, 0)  # of the last input
+    _out_shape: tuple[int, int] = (0, 0)
+    _in_dtype: np.dtype | None = None  # of the last input, or None where the next has to be looked at
+    _gradient_dtype: np.dtype | None = None  # as of this program, once there was a pass backward
+    _backend = ""  # the name of the backend that the steps are of
+    _forward_step: Any = None
+    _forward_block: Any = None
+    _backward_step: Any = None
+    _backward_block: Any = None
 
     def lose_state(self) -> None:
-        """Another program now holds the state of one of the layers."""
-        self.holds_state = False
+        super().lose_state()
+        self._in_dtype = self._gradient_dtype = None
 
-    def input_of(self, row: int) -> np.ndarray:
-        """A copy of what the layer of a row was last given."""
-        return self._state(row, "x")
-
-    def output_of(self, row: int) -> np.ndarray:
-        """A copy of what the layer of a row last returned."""
-        return self._state(row, "y")
-
-    def _state(self, row: int, name: str) -> np.ndarray:
-        assert self._workspace is not None  # layers ask only where they have a state here
-        return self._view(self._workspace, row, name, self._batch).copy()
-
-    # --- running ---
+    # --- forward ---
 
     def forward(self, x: Any) -> np.ndarray:
         """The output (batch, n_out) for the input x (batch, n_in), in a new array."""
+        if type(x) is _array and x.dtype is self._in_dtype and (local() or backend.process) is self._backend:
+            out = _empty(self._out_shape, self.dtype)
+            if not self._forward_step(out, x, self._forward_block):
+                return out
+        return self._forward_carefully(x)
+
+    def _forward_carefully(self, x: Any) -> np.ndarray:
         x = self._checked_input(x)
+        self._in_dtype = self._gradient_dtype = None
         if self.arena.dead:
             self.follow_tensors()
-        space = self._workspace
+        space, running = self._workspace, kernels()
         if space is None or len(x) != self._batch:
             space = self._reserve(len(x))
-            self._set_batch(space, len(x))
+            self._batch = len(x)
         if not self.holds_state:
             self._claim_state()
-        self._x[...] = x
-        backend = kernels()
         if space.noises:
             space.hand_over()
-        backend.forward(space.work, self.arena.data, space.forward(backend), self._batch)
-        if space.noises:
+        out = self._out_of(space, running, x)
+        if space.noises:  # which have to be asked each time
             space.take_back()
-        return self._y.copy()
+        else:
+            self._expect(space, running, x)
+        return out
+
+    def _out_of(self, space: Workspace, running: Any, x: np.ndarray) -> np.ndarray:
+        """The output of a pass through a workspace."""
+        out = np.empty((len(x), self.n_out), self.dtype)
+        self._step_of(running, "forward", len(x), x.dtype)(out, x, space.forward(running))
+        return out
+
+    def _step_of(self, running: Any, name: str, batch: int, dtype: np.dtype) -> Any:
+        """What to call for so many rows of this dtype; what is over soon does not give up Python's lock."""
+        return running.steps[name, self.dtype.char + dtype.char, batch * self.arena.data.size <= SOON]
+
+    def _expect(self, space: Workspace, running: Any, x: np.ndarray) -> None:
+        """Find what the next step takes if it is as this one."""
+        self._backend = local() or backend.process
+        self._forward_step = self._step_of(running, "forward", len(x), x.dtype)
+        self._forward_block = space.forward(running)
+        self._in_shape, self._out_shape = (len(x), self.n_in), (len(x), self.n_out)
+        self._in_dtype = x.dtype
+        if space.has_gone_backward(running):
+            self._expect_back(space, running)
+
+    def _expect_back(self, space: Workspace, running: Any) -> None:
+        """Find what the next pass backward takes."""
+        self._backward_step = self._step_of(running, "backward", self._batch, self.dtype)
+        self._backward_block = space.backward(running)
+        self._gradient_dtype = self.dtype
 
     def _checked_input(self, x: Any) -> np.ndarray:
         x = real_array(x, self._input_name)
-        if x.ndim == 2 and x.shape[1] == self.n_in:
-            return x
+        if x.ndim != 2 or x.shape[1] != self.n_in:
+            raise self._of_another_width(x)
+        return x if x.dtype in FLOATS and x.dtype.isnative else x.astype(self.dtype)
+
+    def _of_another_width(self, x: np.ndarray) -> ValueError:
         what = next(op.words for op in self._ops if op.words)
         if x.ndim == 2:
-            raise ValueError(f"{what} got an input with {x.shape[1]} features")
+            return ValueError(f"{what} got an input with {x.shape[1]} features")
         hint = "; for one sample use x[np.newaxis, :], for one feature x[:, np.newaxis]" if x.ndim == 1 else ""
-        raise ValueError(f"{what} got an input of shape {x.shape}; expected 2 dimensions, (batch, {self.n_in}){hint}")
+        return ValueError(f"{what} got an input of shape {x.shape}; expected 2 dimensions, (batch, {self.n_in}){hint}")
 
     def predict(self, x: Any) -> np.ndarray:
         """As `forward`, but in a workspace of its own: no state changes, and threads may do it at once."""
         x = self._checked_input(x)
         if self.arena.dead:
             self.follow_tensors()
-        space, backend, n = self._borrow(len(x)), kernels(), len(x)
-        space.x(n)[:, : self.n_in] = x
-        backend.forward(space.work, space.arena.data, space.forward(backend), n)
-        result = space.y(n)[:, : self.n_out].copy()
+        space = self._borrow(len(x))
+        out = self._out_of(space, kernels(), x)
         self._spare.append(space)
-        return result
+        return out
 
-    def _borrow(self, count: int) -> Workspace:
-        """A workspace that no other thread uses, neither too small nor far too large."""
-        try:
-            space = self._spare.pop()
-        except IndexError:
-            space = None
-        if space is None or space.arena is not self.arena or not count <= space.capacity <= max(64, 8 * count):
-            space = Workspace(self._ops, self.arena, count, self.dtype)
-        return space
+    # --- backward ---
 
     def backward(self, gradient: Any) -> np.ndarray:
         """Add the parameters' gradients; the gradient (batch, n_in) of the input, in a new array."""
-        return self._backward(gradient, None, self._dy, self._dx)
+        of_array = type(gradient) is _array and gradient.dtype is self._gradient_dtype
+        if of_array and (local() or backend.process) is self._backend:
+            dx = _empty(self._in_shape, self.dtype)
+            if not self._backward_step(dx, gradient, self._backward_block):
+                return dx
+        return self._backward_carefully(gradient, None)
 
     def backward_row(self, gradient: Any, row: int) -> np.ndarray:
         """`backward` for the layer of one row only."""
-        assert self._workspace is not None  # layers ask only where they have a state here
-        dy, dx = (self._view(self._workspace, row, name, self._batch) for name in ("dy", "dx"))
-        return self._backward(gradient, row, dy, dx)
+        return self._backward_carefully(gradient, row)
 
-    def _backward(self, gradient: Any, row: int | None, dy: np.ndarray, dx: np.ndarray) -> np.ndarray:
-        gradient = real_array(gradient, "the gradient")
-        if gradient.shape != dy.shape:
-            name = self._ops[-1 if row is None else row].name
-            raise ValueError(f"{name} got a gradient of shape {gradient.shape}; its last output had {dy.shape}")
-        dy[...] = gradient
+    def _backward_carefully(self, gradient: Any, row: int | None) -> np.ndarray:
+        space, running = self._workspace, kernels()
+        assert space is not None  # layers ask only where they have a state here
+        of = -1 if row is None else row
+        gradient, shape = real_array(gradient, "the gradient"), (self._batch, self._ops[of].n_out)
+        if gradient.shape != shape:
+            raise ValueError(
+                f"{self._ops[of].name} got a gradient of shape {gradient.shape}; its last output had {shape}"
+            )
         if self.arena.dead:
             self.follow_tensors()
-        arena, space, backend = self.arena, self._workspace, kernels()
-        assert space is not None
-        table = space.backward(backend) if row is None else space.apart(backend, row)
-        numbers = self._adding[arena.adds(whole=row is None and self.is_all)]
-        backend.backward(space.work, arena.data, arena.grad, numbers, table, self._batch)
-        arena.was_written()
-        return dx.copy()
+        dx = np.empty((self._batch, self._ops[row or 0].n_in), self.dtype)
+        block = space.backward(running) if row is None else space.apart(running, row)
+        step = self._step_of(running, "backward", self._batch, self.dtype)
+        gradient = gradient.astype(self.dtype, copy=False)
+        if step(dx, gradient, block):
+            self.arena.write_cleared()
+            step(dx, gradient, block)
+        if row is None and self._in_dtype is not None and (local() or backend.process) is self._backend:
+            self._expect_back(space, running)
+        return dx
 
     # --- training by a kernel alone ---
 
@@ -209,13 +171,13 @@ class Program:
 
     def compile_training(self, update: Update, loss: int, watched: Watched | None = None) -> None:
         """Train for no epoch: what the kernel runs is compiled, where it has not been, and nothing else is touched."""
-        backend = kernels()
-        space = self._workspace or Workspace(self._ops, self.arena, 0, self.dtype)
-        table, key = space.training(backend, *update[:2]), (backend.name, self.dtype.char, watched is None)
+        running = kernels()
+        space = self._workspace or self._make_workspace(0)
+        table, key = space.training(running, *update[:2]), (running.name, self.dtype.char, watched is None)
         if key not in _trained:
             numbers, none, job = np.zeros(0, self.dtype), np.zeros((0, 1), self.dtype), Job(loss, 1, 0, 0, SUM, 0)
             arrays, apart = (table, numbers, numbers, numbers, none, none), (table, numbers)
-            calls.train(backend, np.zeros(0), job, update, arrays, watched, apart)
+            calls.train(running, np.zeros(0), job, update, arrays, watched, apart)
             _trained.add(key)
 
     def train(
@@ -223,15 +185,15 @@ class Program:
     ) -> int:
         """Run the kernel `train`, or `train_and_watch`, on staged rows; returns how many updates were made."""
         self._forget_state()
-        space, backend = self._reserve(min(job.batch_size, job.rows)), kernels()
-        arrays = space.training(backend, *update[:2]), space.work, self.arena.data, *data
+        space, running = self._reserve(min(job.batch_size, job.rows)), kernels()
+        arrays = space.training(running, *update[:2]), space.work, self.arena.data, *data
         space.hand_over()
         if watched is None:
-            done = calls.train(backend, losses, job, update, arrays)
+            done = calls.train(running, losses, job, update, arrays)
         else:
             other = self._borrow(min(watched.job.batch_size, watched.job.rows))
-            apart = other.forward(backend), other.work
-            done = calls.train(backend, losses, job, update, arrays, watched, apart)
+            apart = other.forward(running)[1:], other.work
+            done = calls.train(running, losses, job, update, arrays, watched, apart)
             self._spare.append(other)
         space.take_back()
         return done
@@ -239,7 +201,7 @@ class Program:
     def state_after_training(self, x: np.ndarray) -> np.ndarray:
         """Take up the forward state of the last batch, whose input was x; returns its output in a new array."""
         assert self._workspace is not None
-        self._set_batch(self._workspace, len(x))
-        self._x[...] = x
+        self._batch = len(x)
+        self._view(self._workspace, 0, "x", len(x))[...] = x
         self._claim_state()
-        return self._y.copy()
+        return self._view(self._workspace, -1, "y", len(x)).copy()

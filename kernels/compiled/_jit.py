@@ -45,6 +45,19 @@ def kernel(function):
     return dispatcher
 
 
+def entry(function, signature, name, holds):
+    """Compile a function for one signature, cached on disk under a name: what Python calls, which looks at no types.
+
+    A dispatcher looks at the types of all arguments in every call, and to give up Python's lock and take it back
+    takes as long: together, more than half of what a small call takes. The function `holds` the lock, or gives it up.
+    """
+    dispatcher = numba.njit(function, **OPTIONS | {"nogil": not holds})
+    dispatcher._cache = cache_of(function, name)
+    dispatcher.compile(signature)
+    (compiled,) = dispatcher.overloads.values()
+    return compiled.entry_point
+
+
 _parts = []  # code lives as long as what it was compiled by
 
 

@@ -6,9 +6,10 @@ from functools import partial
 from numba import types
 
 from .._shelter import sheltered
-from ..table import Parts
-from ._jit import part
+from ..table import Parts, Steps
+from ._jit import entry, part
 from .calling import ROW_TYPE
+from .given import Given
 
 
 def _address(name, char):
@@ -39,3 +40,20 @@ def _address_once(name, char):
 
 
 parts = Parts(partial(sheltered, _address_once))
+
+
+def _step(name, chars, holds):
+    """Compile a function of `step` for arrays of these dtypes."""
+    of = [Given(types.float32 if char == "f" else types.float64) for char in chars]
+    arguments = {"update": (types.float64, types.intp)}.get(name, ())
+    signature = (types.float64 if name == "loss" else types.intp)(*of, Given(types.int64), *arguments)
+    function = getattr(importlib.import_module(".step", __package__), name)
+    return entry(function, signature, f"step.{name}.{chars}.{holds}", holds)
+
+
+def _step_once(*key):
+    """A step that another thread may have compiled while this one waited."""
+    return steps.get(key) or _step(*key)
+
+
+steps = Steps(partial(sheltered, _step_once))

@@ -2,7 +2,7 @@
 
 import importlib
 
-from ..table import Parts
+from ..table import Parts, Steps
 
 _functions = [None]  # by number; 0 is nothing
 
@@ -28,3 +28,11 @@ def _place(name, char):
 
 
 parts = Parts(_place)
+
+
+def _step(name, chars, holds):
+    """A function of `step`, which takes any dtypes."""
+    return getattr(importlib.import_module(".step", __package__), name)
+
+
+steps = Steps(_step)

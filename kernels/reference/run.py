@@ -57,6 +57,11 @@ def squares(plan, g):
 
 @silent
 def update(plan, p, kept, g, settings, rate, before, squares, clip_norm):
+    updated(plan, p, kept, g, settings, rate, before, squares, clip_norm)
+
+
+def updated(plan, p, kept, g, settings, rate, before, squares, clip_norm):
+    """`update`, for others here."""
     _update(plan, p, kept, g, squares, clip_norm, _begun(plan, settings, rate, before, p.dtype))
 
 

@@ -7,16 +7,20 @@ import sys
 from pathlib import Path
 
 import cases
+import program_cases
 import pytest
 import sizes
+import step_cases
 
 import fastnp
 from fastnp.backend import BACKENDS, kernels_of
 from fastnp.commands.warmup import part_names
 from fastnp.kernels.compiled import run as compiled
+from fastnp.kernels.compiled import step as compiled_step
 from fastnp.kernels.reference import run as reference
+from fastnp.kernels.reference import step as reference_step
 
-KERNELS = [name for name in vars(kernels_of("numpy")) if name not in ("name", "parts")]
+KERNELS = [name for name in vars(kernels_of("numpy")) if name not in ("name", "parts", "steps")]
 
 
 @pytest.mark.parametrize("name", KERNELS)
@@ -33,10 +37,26 @@ def test_a_backend_has_all_kernels(backend):
     run = compiled if backend == "numba" else reference
     listed = vars(kernels_of(backend)).copy()
     assert listed.pop("name") == backend
-    del listed["parts"]
+    del listed["parts"], listed["steps"]
     public = [name for name, value in vars(compiled).items() if hasattr(value, "py_func") and not name.startswith("_")]
     assert {name for name in public if getattr(compiled, name).py_func.__module__ == compiled.__name__} == set(KERNELS)
     assert listed == {name: getattr(run, name) for name in KERNELS}
+
+
+STEPS = [name.removeprefix("step_") for name in step_cases.STEPS_OF_NETWORKS | step_cases.STEPS_OF_SIZES]
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_step_and_its_twin_have_one_signature(name):
+    step, twin = getattr(compiled_step, name), getattr(reference_step, name)
+    assert inspect.signature(twin) == inspect.signature(step)
+    assert step.__doc__
+
+
+def test_all_steps_have_cases():
+    of_module = inspect.getmembers(compiled_step, inspect.isfunction)
+    functions = [name for name, value in of_module if value.__module__ == compiled_step.__name__]
+    assert sorted(functions) == sorted(STEPS)
 
 
 class Asked(dict):
@@ -58,9 +78,8 @@ def test_every_part_has_cases():
     for name in cases.ON_SIZES:
         cases.build(name, sizes.CASES[1], "float32").run(watched)
     assert asked.names == set(part_names())
-    assert len(cases.ON_NETWORKS) + 3 == len(
-        KERNELS
-    )  # `loss`, `squares` and `update` run the parts of losses and rules
+    # `loss`, `squares` and `update` run the parts of losses and rules
+    assert len(program_cases.ON_NETWORKS) + 3 == len(KERNELS)
 
 
 def test_the_benchmarks_run_all_cases():

@@ -60,7 +60,7 @@ def test_use_backend_is_undone_after_an_error(backend):
 
 
 def test_set_backend_is_for_all_threads(monkeypatch):
-    monkeypatch.setattr("fastnp.backend._process", "numba")  # afterwards it is again what it was
+    monkeypatch.setattr("fastnp.backend.process", "numba")  # afterwards it is again what it was
     seen = []
     nn.set_backend("numpy")
     thread = threading.Thread(target=lambda: seen.append(nn.get_backend()))

@@ -13,9 +13,10 @@ from declared import ACTIVATIONS
 from draws import normal
 from loss_cases import OF_LOSSES
 from operation_cases import OF_OPERATIONS
-from program_cases import ON_NETWORKS
+from program_cases import ON_NETWORKS as PROGRAMS
 from rule_cases import OF_RULES
 from sizes import PLAIN_NETWORKS, Network
+from step_cases import STEPS_OF_NETWORKS, STEPS_OF_SIZES
 
 DTYPES = (np.float32, np.float64)
 
@@ -30,7 +31,8 @@ NETWORKS = PLAIN_NETWORKS + [
     )
 ]
 
-ON_SIZES = OF_OPERATIONS | OF_LOSSES | OF_RULES
+ON_SIZES = OF_OPERATIONS | OF_LOSSES | OF_RULES | STEPS_OF_SIZES
+ON_NETWORKS = PROGRAMS | STEPS_OF_NETWORKS
 BUILDERS = ON_SIZES | ON_NETWORKS
 
 

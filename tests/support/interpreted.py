@@ -4,6 +4,7 @@ A pointer is a flat array with an offset and refuses to leave the array; a tile 
 Slow, but it shows which line runs, and where a kernel reads or writes outside of its arguments.
 """
 
+import ctypes
 import functools
 import importlib
 import importlib.util
@@ -12,10 +13,13 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
+from numba import types
 
 import fastnp.kernels
 from fastnp.backend import kernels_of
-from fastnp.kernels.table import ROW
+from fastnp.kernels.table import COLUMNS, ROW
+
+MAPPINGS = ("name", "parts", "steps")
 
 
 class OutsideError(IndexError):
@@ -198,6 +202,41 @@ def calls():
     return module
 
 
+def addresses():
+    """Modules with the names of `memory` and `given` in `fastnp.kernels.compiled`."""
+
+    def numbers(address, size, dtype):
+        room = (ctypes.c_char * (int(size) * np.dtype(dtype).itemsize)).from_address(int(address)) if size else b""
+        return Pointer(np.frombuffer(room, dtype), 0)
+
+    def memory(like, address, size):
+        return numbers(address, size, like.flat.dtype if isinstance(like, Pointer) else like.dtype)
+
+    def table_at(p, count):
+        return p.numbers(count * COLUMNS).reshape(count, COLUMNS)
+
+    def take_in(target, ld, array):
+        for i, row in enumerate(array):
+            Pointer(target.flat, target.offset + i * int(ld)).numbers(len(row))[:] = row
+
+    def give_out(array, source, ld):
+        for i, row in enumerate(array):
+            row[:] = Pointer(source.flat, source.offset + i * int(ld)).numbers(len(row))
+
+    memories, given = ModuleType("memory"), ModuleType("given")
+    vars(memories).update(
+        memory=memory,
+        integers=lambda address, size: numbers(address, size, np.int64),
+        doubles=lambda address, size: numbers(address, size, np.float64),
+        table_at=table_at,
+    )
+    vars(given).update(
+        Given=lambda dtype: types.Tuple((dtype,)), rows=len, columns=lambda array: array.shape[1],
+        take_in=take_in, give_out=give_out, first=lambda array: Pointer(array.reshape(-1), 0),
+    )  # fmt: skip
+    return memories, given
+
+
 @functools.cache
 def interpreted_kernels(vector_bytes, wide):
     """All kernels, as attributes, on the stand-ins: the very source files, imported a second time."""
@@ -217,9 +256,12 @@ def interpreted_kernels(vector_bytes, wide):
 
     jit.kernel = jit.inner = jit.inlined = lambda function: function
     jit.part = part
-    for module, stand in ("_jit", jit), ("calling", calling), ("simd", stand_in(vector_bytes, wide)):
+    jit.entry = lambda function, *of: function
+    memory, given = addresses()
+    stands = {"_jit": jit, "calling": calling, "simd": stand_in(vector_bytes, wide), "memory": memory, "given": given}
+    for module, stand in stands.items():
         sys.modules[f"{package}.{module}"] = stand
         setattr(sys.modules[package], module, stand)
     run, link = (importlib.import_module(f"{package}.{module}") for module in ("run", "link"))
-    kernels = {kernel: getattr(run, kernel) for kernel in vars(kernels_of("numpy")) if kernel not in ("name", "parts")}
-    return SimpleNamespace(**kernels, parts=link.parts)
+    kernels = {kernel: getattr(run, kernel) for kernel in vars(kernels_of("numpy")) if kernel not in MAPPINGS}
+    return SimpleNamespace(**kernels, parts=link.parts, steps=link.steps)

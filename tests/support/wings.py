@@ -8,14 +8,18 @@ from fastnp.kernels.table import Operation
 
 WINGS = ("compiled", "reference")
 MACHINERY = {
+    "blocks",
     "calling",
+    "given",
     "link",
     "mathematics",
+    "memory",
     "operands",
     "plans",
     "reduction",
     "run",
     "simd",
+    "step",
     "validation",
     "walk",
 }  # what knows no operation, beside private modules

@@ -159,7 +159,7 @@ def test_a_callback_may_train_copy_and_predict():
 
 
 def test_a_callback_may_change_the_backend():
-    before = nn.backend._process
+    before = nn.backend.process
     run, other = setup(), setup()
 
     def switch(epoch):
@@ -178,7 +178,7 @@ def test_a_callback_may_change_the_backend():
         contexts[-1].__exit__(None, None, None)
     assert results[0] == results[1]
     assert_same(run, other)
-    assert nn.backend._process == before
+    assert nn.backend.process == before
 
 
 @KERNEL_AND_LOOP
