@@ -1,6 +1,7 @@
 """Batches of a data set."""
 
-from collections.abc import Callable, Iterator, Sequence, Sized
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,6 +11,10 @@ from ..checks import check_flag, shown
 from ..overrides import Checks, Watched, definer, is_newer, is_plain
 from .dataset import ArrayDataset
 from .sampler import BatchSampler
+
+CHUNK_BYTES = 1 << 19  # of rows that are taken together, or those of one batch where these are more
+
+Batch = tuple[np.ndarray, ...]
 
 
 def _check_dataset(owner: str, name: str, value: Any) -> Any:
@@ -34,9 +39,13 @@ class DataLoader(Watched):
         sampler: a class called with (dataset, shuffle, batch_size, drop_last), and with the keywords
             reshuffle and rng where those are set; its object is iterated for batches of indices.
         shuffle, batch_size, drop_last, reshuffle, rng: as for `BatchSampler`.
+        chunk: whether the rows of an `ArrayDataset` are taken for many batches at once, up to 512 KB. What is
+            assigned to it, or written into it, during an iteration is then seen a chunk later; with False, in the next
+            batch. Any other data set is asked batch by batch.
     """
 
-    _checks: ClassVar[Checks] = {"dataset": _check_dataset, "sampler": _check_sampler}
+    _checks: ClassVar[Checks] = {"dataset": _check_dataset, "sampler": _check_sampler, "chunk": check_flag}
+    chunk = True
 
     def __init__(
         self,
@@ -48,6 +57,7 @@ class DataLoader(Watched):
         *,
         reshuffle: bool = False,
         rng: np.random.Generator | None = None,
+        chunk: bool = True,
     ):
         if not callable(sampler):
             raise TypeError(f"DataLoader: sampler must be a class such as BatchSampler, got {shown(sampler)}")
@@ -55,33 +65,70 @@ class DataLoader(Watched):
         extra = ({"reshuffle": reshuffle} if reshuffle else {}) | ({} if rng is None else {"rng": rng})
         self.dataset = dataset
         self.sampler = sampler(dataset, shuffle, batch_size, drop_last, **extra)
+        if not check_flag(type(self).__name__, "chunk", chunk):  # a subclass may mean something else by that name
+            self.chunk = False
 
     def __len__(self) -> int:
         return len(self.sampler)
 
-    def __call__(self) -> Iterator[tuple[np.ndarray, ...]]:
+    def __call__(self) -> Iterator[Batch]:
         return iter(self)
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, ...]]:
-        dataset = self.dataset
-        if is_plain(self.sampler, BatchSampler) and len(dataset) != self.sampler._rows:
-            self.sampler.check_reach(len(dataset))
+    def __iter__(self) -> Iterator[Batch]:
+        return itertools.chain.from_iterable(self._parts())  # in C: no frame of Python's for each batch of a chunk
+
+    def _parts(self) -> Iterator[Iterable[Batch]]:
+        """The batches, some at a time; nothing is asked before the first."""
+        dataset, batches = self.dataset, self.sampler
+        in_order = is_plain(batches, BatchSampler)
+        if in_order and len(dataset) != batches._rows:
+            batches.check_reach(len(dataset))
         whole_batch = _whole_batch(dataset)
-        batches = self.sampler
+        if in_order and self.chunk is True and whole_batch is not None and is_plain(dataset, ArrayDataset):
+            yield from _chunks(dataset, whole_batch, batches)
+            return
         if type(batches) is not BatchSampler and isinstance(dataset, ArrayDataset) and whole_batch is not None:
             batches = (positions(indices, "the sampler") for indices in batches)
-        for indices in batches:
-            if whole_batch is not None:
-                batch = whole_batch(indices)
-                yield batch if isinstance(batch, tuple) else _stack(batch, indices)
-            else:
-                plain = _plain(indices)
-                yield _stack([dataset[i] for i in plain], plain)
+        yield _one_by_one(dataset, whole_batch, batches)
 
     def __repr__(self) -> str:
         dataset, sampler = (getattr(self, name, None) for name in ("dataset", "sampler"))
         size = f"{len(sampler)} batches of " if isinstance(sampler, Sized) else ""
         return f"{type(self).__name__}({dataset!r}, {size}{sampler!r})"
+
+
+def _chunks(dataset: ArrayDataset, take: Callable[[Any], Any], sampler: BatchSampler) -> Iterator[Iterable[Batch]]:
+    """Batches in the order of a sampler, as many at a time as a chunk has; each is a part of it."""
+    order, size = sampler.next_order(), sampler.batch_size
+    order = order[: len(sampler) * size]
+    start, whole = 0, len(order) - len(order) % size
+    while start < whole:
+        arrays = dataset.X, dataset.Y, dataset.weight
+        batch_bytes = size * sum(array[:1].nbytes for array in arrays if array is not None)
+        stop = min(start + max(1, CHUNK_BYTES // max(1, batch_bytes)) * size, whole)
+        try:
+            batches = [_cut(rows, size) for rows in take(order[start:stop])]
+        except (IndexError, MemoryError):  # of a batch whose turn may not have come
+            break
+        yield zip(*batches, strict=True)
+        start = stop
+    yield (take(order[i : i + size]) for i in range(start, len(order), size))
+
+
+def _cut(rows: np.ndarray, size: int) -> np.ndarray:
+    """Rows as a series of batches of this size."""
+    return rows.reshape(len(rows) // size, size, *rows.shape[1:])
+
+
+def _one_by_one(dataset: Any, whole_batch: Callable[[Any], Any] | None, batches: Iterable[Any]) -> Iterator[Batch]:
+    """Each batch when it is asked for."""
+    for indices in batches:
+        if whole_batch is not None:
+            batch = whole_batch(indices)
+            yield batch if isinstance(batch, tuple) else _stack(batch, indices)
+        else:
+            plain = _plain(indices)
+            yield _stack([dataset[i] for i in plain], plain)
 
 
 def _whole_batch(dataset: Any) -> Callable[[Any], Any] | None:
