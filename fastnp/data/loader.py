@@ -1,7 +1,7 @@
 """Batches of a data set."""
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from itertools import chain
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +12,7 @@ from ..overrides import Checks, Watched, definer, is_newer, is_plain
 from .dataset import ArrayDataset
 from .sampler import BatchSampler
 
+CONVERTED = 4096  # indices, at a time
 CHUNK_BYTES = 1 << 19  # of rows that are taken together, or those of one batch where these are more
 
 Batch = tuple[np.ndarray, ...]
@@ -75,7 +76,7 @@ class DataLoader(Watched):
         return iter(self)
 
     def __iter__(self) -> Iterator[Batch]:
-        return itertools.chain.from_iterable(self._parts())  # in C: no frame of Python's for each batch of a chunk
+        return chain.from_iterable(self._parts())  # in C: no frame of Python's for each batch of a chunk
 
     def _parts(self) -> Iterator[Iterable[Batch]]:
         """The batches, some at a time; nothing is asked before the first."""
@@ -83,13 +84,16 @@ class DataLoader(Watched):
         in_order = is_plain(batches, BatchSampler)
         if in_order and len(dataset) != batches._rows:
             batches.check_reach(len(dataset))
-        whole_batch = _whole_batch(dataset)
+        whole_batch = whole_batch_of(dataset)
         if in_order and self.chunk is True and whole_batch is not None and is_plain(dataset, ArrayDataset):
             yield from _chunks(dataset, whole_batch, batches)
             return
-        if type(batches) is not BatchSampler and isinstance(dataset, ArrayDataset) and whole_batch is not None:
+        if whole_batch is None:
+            yield _of_samples(dataset, chain.from_iterable(_lists(batches)) if in_order else map(_plain, batches))
+            return
+        if type(batches) is not BatchSampler and isinstance(dataset, ArrayDataset):
             batches = (positions(indices, "the sampler") for indices in batches)
-        yield _one_by_one(dataset, whole_batch, batches)
+        yield _of_whole(whole_batch, batches)
 
     def __repr__(self) -> str:
         dataset, sampler = (getattr(self, name, None) for name in ("dataset", "sampler"))
@@ -120,18 +124,31 @@ def _cut(rows: np.ndarray, size: int) -> np.ndarray:
     return rows.reshape(len(rows) // size, size, *rows.shape[1:])
 
 
-def _one_by_one(dataset: Any, whole_batch: Callable[[Any], Any] | None, batches: Iterable[Any]) -> Iterator[Batch]:
-    """Each batch when it is asked for."""
+def _of_samples(dataset: Any, batches: Iterable[Sequence[Any]]) -> Iterator[Batch]:
+    """Each batch when it is asked for, sample by sample."""
     for indices in batches:
-        if whole_batch is not None:
-            batch = whole_batch(indices)
-            yield batch if isinstance(batch, tuple) else _stack(batch, indices)
-        else:
-            plain = _plain(indices)
-            yield _stack([dataset[i] for i in plain], plain)
+        yield _stack([dataset[i] for i in indices], indices)
 
 
-def _whole_batch(dataset: Any) -> Callable[[Any], Any] | None:
+def _of_whole(whole_batch: Callable[[Any], Any], batches: Iterable[Any]) -> Iterator[Batch]:
+    """Each batch when it is asked for, as a whole."""
+    for indices in batches:
+        batch = whole_batch(indices)
+        yield batch if isinstance(batch, tuple) else _stack(batch, indices)
+
+
+def _lists(sampler: BatchSampler) -> Iterator[list[list[int]]]:
+    """What a sampler gives, as Python's own numbers, some batches at a time."""
+    order, size = sampler.next_order(), sampler.batch_size
+    order = order[: len(sampler) * size]
+    step, whole = max(1, CONVERTED // size) * size, len(order) - len(order) % size
+    for start in range(0, whole, step):
+        yield order[start : min(start + step, whole)].reshape(-1, size).tolist()
+    if whole < len(order):
+        yield [order[whole:].tolist()]
+
+
+def whole_batch_of(dataset: Any) -> Callable[[Any], Any] | None:
     """The `__getitems__` of a data set, unless a class more derived redefines the `__getitem__` that it stands for."""
     cls = type(dataset)
     if cls is ArrayDataset:
@@ -153,19 +170,23 @@ def _plain(indices: Any) -> Sequence[Any]:
     return indices.tolist()
 
 
-def _stack(samples: Sequence[Any], indices: Any) -> tuple[np.ndarray, ...]:
+def _stack(samples: Sequence[Any], indices: Any) -> Batch:
     """Samples (data, label) or (data, label, weight) as arrays with one row for each."""
     try:
-        data, labels, *weights = zip(*samples, strict=True)
-        if len(weights) > 1:
-            raise ValueError
+        columns = [*zip(*samples, strict=True)]
     except (TypeError, ValueError):
+        columns = []
+    if not 2 <= len(columns) <= 3:
         raise ValueError(
             "the data set gave something else than pairs (data, label), or triples (data, label, weight), for the "
             f"indices {list(indices)}"
-        ) from None
-    columns = zip(("data", "labels", "weights"), (data, labels, *weights), strict=False)
-    return tuple([_stack_one(values, name, indices) for name, values in columns])
+        )
+    try:
+        if len(columns) == 2:
+            return np.array(columns[0]), np.array(columns[1])
+        return (*map(np.array, columns),)
+    except ValueError:
+        return tuple([_stack_one(*of, indices) for of in zip(columns, ("data", "labels", "weights"), strict=False)])
 
 
 def _stack_one(values: Sequence[Any], name: str, indices: Any) -> np.ndarray:

@@ -1,32 +1,24 @@
 """Whole epochs of training in one kernel call, for models, losses, optimizers and data of fastnp's own."""
 
-import time
 from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 
-from ..arrays import aligned_zeros
-from ..backend import kernels
-from ..checks import shown
 from ..data.loader import DataLoader
-from ..losses.built_in import REDUCTIONS
-from ..overrides import put
-from ..program.op import Job, Update
 from .finite import diverged
 from .history import History
+from .kernel_run import KernelRun
 from .kernel_watch import KernelWatch, kernel_watch
-from .staging import Batch, Stage
+from .staging import SECONDS_PER_CALL, STAGED_BYTES, ArrayStage
 from .trainable import Trained
 from .watching import Watch
 
-SECONDS_PER_CALL = 0.02  # how long a kernel may run before Python sees Ctrl-C and moves the progress bar
-STAGED_BYTES = 1 << 19  # rows are gathered in pieces of this size, or of one batch where that is larger
 SLOWEST = 1e9  # operations a second, and …
 SECONDS_PER_BATCH = 1e-4  # … more for each batch: assumed until the first call has been timed
 
 
-class CompiledRun:
+class CompiledRun(KernelRun):
     """Trains a program on an `ArrayDataset`: rows are staged in the order of their batches, then one call
     trains on all of them. Epochs that are short are staged and trained on several at a time.
     """
@@ -40,12 +32,11 @@ class CompiledRun:
         held: AbstractContextManager[None],
         watch: Watch | None,
     ):
-        self._held, self._trained = held, trained
-        self.program = program = trained.program
-        self._loss_fn, self._optimizer, self._sampler = loss_fn, optimizer, loader.sampler
         dataset = loader.dataset
-        self._part = f"{loss_fn._part(dataset.Y.shape)}.sum"
-        self._stage = stage = Stage(program, loss_fn, dataset.X, dataset.Y, dataset.weight)
+        stage = ArrayStage(trained.program, loss_fn, dataset.X, dataset.Y, dataset.weight)
+        super().__init__(trained, loss_fn, optimizer, held, stage, dataset.Y.shape)
+        self._stage: ArrayStage = stage
+        self._sampler = loader.sampler
         self._batch_size = self._sampler.batch_size
         self._rows = len(self._sampler.indices)
         if self._sampler.drop_last:
@@ -53,42 +44,17 @@ class CompiledRun:
         self._batches = -(-self._rows // self._batch_size)
         batch = min(self._batch_size, self._rows)
         stage.make_room(max(1, STAGED_BYTES // (stage.row_bytes * batch)) * batch)
-        self._watch = None if watch is None else kernel_watch(watch, program, trained.held, loss_fn)
-        self._seconds_per_row = 6 * program.multiplications() / SLOWEST + SECONDS_PER_BATCH / batch
-        self._gradients = np.zeros(0, program.dtype)  # where they are clipped
-        self._no_rate: Exception | None = None
-        self._last_batch: Batch | None = None
-        self._seconds_asking = 0.0
-        self._made_for, self._ruled_by, self._is_paced = self._what(trained, loader), self._rule(), False
-        # Which takes seconds the first time: Ctrl-C is not held back yet.
-        program.compile_training(self._update(np.zeros(0)), self._loss())
+        self._watch = None if watch is None else kernel_watch(watch, self.program, trained.held, loss_fn)
+        self._seconds_per_row = 6 * self.program.multiplications() / SLOWEST + SECONDS_PER_BATCH / batch
+        self._made_for = self._what(trained, loader)
         if self._watch is not None:
-            program.compile_training(self._update(np.zeros(0)), self._loss(), self._watch.told(0, 1, self._loss()))
+            watched = self._watch.told(0, 1, self._loss())
+            self.program.compile_training(self._update(np.zeros(0)), self._loss(), watched)
 
     @property
     def is_watched(self) -> bool:
         """Whether each epoch is followed by the watch before `epochs` returns."""
         return self._watch is not None
-
-    def _loss(self) -> int:
-        number: int = kernels().parts[self._part, self.program.dtype.char]
-        return number
-
-    def _update(self, rates: np.ndarray) -> Update:
-        """What a kernel is told of the optimizer, for updates of these learning rates."""
-        optimizer, (_, rows, held) = self._optimizer, self._trained
-        clip_norm = optimizer.clip_norm or 0.0
-        rule, roles = ("gradients", ("flat", "squares")) if clip_norm else (optimizer._rule_name(), ())
-        if clip_norm and not self._gradients.size:
-            self._gradients = aligned_zeros(held.data.size, self.program.dtype)
-        gradients = self._gradients if clip_norm else self._gradients[:0]
-        of_optimizer = optimizer._kernel_plan(held, kernels(), *roles), held.kept, gradients, optimizer._kernel_sets()
-        return Update(rule, rows, *of_optimizer, rates, optimizer.updates, clip_norm)
-
-    def _rule(self) -> tuple[Any, ...]:
-        """What it depends on which rule runs, and where."""
-        optimizer = self._optimizer
-        return optimizer._rule_name(), optimizer.decay_bias, optimizer.clip_norm is None
 
     def _what(self, trained: Trained, loader: DataLoader) -> tuple[Any, ...]:
         sampler, dataset = loader.sampler, loader.dataset
@@ -175,23 +141,6 @@ class CompiledRun:
                 self._settle()
         return 1, None
 
-    def _rates(self, count: int) -> np.ndarray:
-        """The learning rates of the next updates; Ctrl-C is not held back, for a schedule of the user's may be slow.
-
-        Raises RuntimeError where it changed what has been looked at.
-        """
-        start, optimizer = time.perf_counter(), self._optimizer
-        self._is_paced = optimizer.schedule is not None
-        rates, self._no_rate = optimizer._kernel_rates(count)
-        self._seconds_asking = time.perf_counter() - start
-        as_before = list(optimizer._kernel_held()) == [self._trained.held] and self._rule() == self._ruled_by
-        if self._is_paced and not as_before:
-            raise RuntimeError(
-                f"fit: the schedule {shown(optimizer.schedule)} changed its optimizer, or what that trains, when it "
-                "was asked for rates; it may only return one. Change things in a callback"
-            )
-        return rates
-
     def _broken_off(self, epoch: int, batch: int, loss: float, stopped: bool = False) -> Exception | None:
         """Why a call ended in the middle of an epoch, where it is not that the watch `stopped` it."""
         no_rate, self._no_rate = self._no_rate, None  # whose traceback holds this object
@@ -213,27 +162,13 @@ class CompiledRun:
         self, losses: np.ndarray, rows: int, stride: int, rates: np.ndarray, watch: KernelWatch | None
     ) -> tuple[int, bool]:
         """One kernel call over the staged rows; returns how many updates were made, and whether the watch ended it."""
-        optimizer, program, loss_fn, stage = self._optimizer, self.program, self._loss_fn, self._stage
-        batch_size, reduction = min(self._batch_size, rows), REDUCTIONS[loss_fn.reduction]
-        rate_step = int(self._is_paced)
-        job = Job(self._loss(), batch_size, rows, stride, reduction, rate_step)
-        update, loss_numbers = self._update(rates), loss_fn._numbers_as(program.dtype, program.n_out)
-        watched = None if watch is None else watch.told(len(losses), self._batches, job.loss)
-        start = time.perf_counter()
-        done = program.train(losses, job, update, (loss_numbers, stage.x, stage.y), watched)
-        put(optimizer, updates=optimizer.updates + done)
-        seconds = self._seconds_asking + time.perf_counter() - start
+        batch_size = min(self._batch_size, rows)
+        watched = None if watch is None else watch.told(len(losses), self._batches, self._loss())
+        done = self._call(losses, batch_size, rows, stride, rates, watched)
         rows_in_all = (rows + (0 if watch is None else watch.rows)) * len(losses)
-        self._seconds_per_row = max(seconds / rows_in_all, 1e-12)
+        self._seconds_per_row = max(self._seconds / rows_in_all, 1e-12)
         batches, stopped = -(-rows // batch_size), watch is not None and watch.stops
         epoch, batch = divmod(min(done - stopped, batches * len(losses) - 1), batches)
         first = epoch * stride + batch * batch_size
-        self._last_batch = stage.batch(first, min(first + batch_size, epoch * stride + rows))
+        self._last_batch = self._stage.batch(first, min(first + batch_size, epoch * stride + rows))
         return done, stopped
-
-    def _settle(self) -> None:
-        """Leave model and loss in the state that the loop would have left them in after the last batch."""
-        if self._last_batch is not None:
-            x, target, weight = self._last_batch
-            pred = self.program.state_after_training(x)
-            self._loss_fn._computed(pred, pred, target.copy(), weight)

@@ -3,23 +3,25 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from ..checks import check_flag
 from ..layers.sequential import Sequential
 from ..optimizers.optimizer import Optimizer
 from ..tensor import Tensor
-from .batches import unpacked
+from .ahead import Ahead
 from .checks import check_arguments, check_listeners
 from .compiled import CompiledRun
 from .early_stopping import EarlyStopping
-from .finite import are_finite, check_result, diverged
+from .epoch import Epoch, Parts
+from .finite import are_finite, check_result
 from .history import History
 from .interrupts import held_back
 from .progress import progress_bar
 from .targets import check_targets, rows_of
-from .trainable import trainable
+from .trainable import gives_of_its_own, is_of_kernels, trainable
 from .validation import Validation
 from .watching import Watch
 
@@ -36,6 +38,7 @@ def fit(
     validation: Any = None,
     early_stopping: EarlyStopping | None = None,
     history: History | None = None,
+    stage: bool = True,
 ) -> History:
     """Train `model` for `epochs` passes over `dataloader`, as this loop does, to the same bits:
 
@@ -69,16 +72,8 @@ def fit(
     history = History() if history is None else history
     validated = None if validation is None else Validation(model, loss_fn, validation)
     watch = Watch(model, optimizer, history, validated, early_stopping)
-    return _run(Parts(model, loss_fn, optimizer, dataloader), epochs, progress, callback, watch, held_ones)
-
-
-class Parts(NamedTuple):
-    """What a training takes."""
-
-    model: Any
-    loss_fn: Any
-    optimizer: Any
-    dataloader: Any
+    parts = Parts(model, loss_fn, optimizer, dataloader)
+    return _run(parts, epochs, progress, callback, watch, held_ones, check_flag("fit", "stage", stage))
 
 
 def _run(
@@ -88,6 +83,7 @@ def _run(
     callback: Callable[[int, float], Any] | None,
     watch: Watch,
     held_ones: list[Tensor],
+    stage: bool,
 ) -> History:
     """`fit`, of what has been checked; `held_ones` are the parameters of the model that the optimizer holds."""
     if isinstance(parts.model, Sequential):
@@ -95,7 +91,8 @@ def _run(
     finite, history = are_finite(held_ones), watch.history
     history._begin(watch.validation is not None)
     with progress_bar(epochs, progress) as bar, held_back() as held:
-        done = _followed(_epochs(parts, epochs, callback is None, watch, held), history, bar, callback)
+        steps = _epochs(parts, epochs, callback is None, watch, held, Ahead(held) if stage else None)
+        done = _followed(steps, history, bar, callback)
         with held:
             restored = watch.restore()
     if done and finite:
@@ -118,7 +115,9 @@ def _followed(steps: Iterator[int], history: History, bar: Any, callback: Callab
     return epoch
 
 
-def _epochs(parts: Parts, epochs: int, freely: bool, watch: Watch, held: AbstractContextManager[None]) -> Iterator[int]:
+def _epochs(
+    parts: Parts, epochs: int, freely: bool, watch: Watch, held: AbstractContextManager[None], ahead: Ahead | None
+) -> Iterator[int]:
     """Train, until all epochs are done or the watch stops it; add them to the history and give their number.
 
     One epoch at a time, or several where that goes `freely`, and the kernel can keep the watch.
@@ -129,7 +128,7 @@ def _epochs(parts: Parts, epochs: int, freely: bool, watch: Watch, held: Abstrac
         # Asked anew each time: a callback may have changed anything.
         found = trainable(*parts)
         if found is None:
-            _loop_epoch(parts, epoch, watch.history, held)
+            _one_epoch(Epoch(parts, epoch, watch.history, held), ahead)
             done, error, is_watched = 1, None, False
         else:
             if run is None or not run.is_for(found, parts.dataloader):
@@ -153,48 +152,12 @@ def _epochs(parts: Parts, epochs: int, freely: bool, watch: Watch, held: Abstrac
                 del error  # it holds this frame, and with it the model
 
 
-def _loop_epoch(parts: Parts, epoch: int, history: History, held: AbstractContextManager[None]) -> None:
-    """One epoch of the loop as a user writes it; adds the mean loss over its batches to the history."""
-    model, loss_fn, optimizer, dataloader = parts
-    total, batches, expected, recorded, rate = 0.0, 0, len(dataloader), False, math.nan
-    held_ones = {id(tensor) for tensor in optimizer.parameters}
-    others = [tensor for tensor in model.parameters() if id(tensor) not in held_ones]  # which it does not clear
-    for batch in dataloader:
-        x, y, *weight = unpacked(batch, batches, f"epoch {epoch}")
-        pred = model(x)
-        loss = loss_fn(pred, y, *weight)
-        if type(loss) is not float:
-            loss = float(np.mean(loss))
-        if not math.isfinite(loss):
-            raise diverged(epoch, batches, loss, x, y, model.parameters(), pred)
-        with held:
-            if not batches:
-                rate = _rate(optimizer)
-            try:
-                model.backward(loss_fn.backward())
-                optimizer.step()
-            finally:  # where a layer of the user's raises, too: the next batch shall not add to these
-                optimizer.clear_grad()
-                for tensor in others:
-                    tensor.clear_grad()
-            total += loss
-            batches += 1
-            if recorded:  # it gives more than its length says
-                history.loss[-1] = total / batches
-            elif batches == expected:
-                history._add([total / batches], [rate])
-                recorded = True
-    if not batches:
-        raise ValueError(f"fit: {dataloader!r} gave no batches in epoch {epoch}; it must be iterable again and again")
-    if not recorded:  # it gave fewer than its length says
-        with held:
-            history._add([total / batches], [rate])
-
-
-def _rate(optimizer: Any) -> float:
-    """The learning rate of the next update; NaN where an optimizer of the user's own has none that is a number."""
-    rate = getattr(optimizer, "learning_rate", math.nan)
-    try:
-        return float(rate)
-    except (TypeError, ValueError):
-        return math.nan
+def _one_epoch(epoch: Epoch, ahead: Ahead | None) -> None:
+    """Train for one epoch: batch by batch, or `ahead`, where that may be and a kernel knows all but the data."""
+    *trained, loader = epoch.parts
+    if ahead is not None and gives_of_its_own(loader) and is_of_kernels(*trained):
+        ahead.train(epoch)
+        return
+    for batch in loader:
+        epoch.step(batch)
+    epoch.end()

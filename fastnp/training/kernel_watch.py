@@ -16,7 +16,7 @@ from ..overrides import is_plain
 from ..program.op import Job, Watched
 from ..program.program import Program
 from .snapshot import snapshot_of
-from .staging import Stage
+from .staging import ArrayStage
 from .validation import Validation, rows_counted
 from .watching import Watch
 
@@ -52,7 +52,7 @@ def _data_of(validation: Validation) -> Data | None:
 class StagedValidation:
     """All batches of validation data, as kernels take them."""
 
-    def __init__(self, program: Program, loss_fn: Any, stage: Stage, data: Data):
+    def __init__(self, program: Program, loss_fn: Any, stage: ArrayStage, data: Data):
         _, Y, weight, order, size = data
         self._char, self._part, self._loss_fn = program.dtype.char, f"{loss_fn._part(Y.shape)}.sum", loss_fn
         self.rows, self._batch_size = len(order), size
@@ -77,7 +77,7 @@ def _staged(validation: Validation, program: Program, loss_fn: Any) -> StagedVal
     X, Y, weight, order, _ = data
     if X.shape[1:] != (program.n_in,) or loss_fn._columns(program.n_out, Y.shape) is None:
         return None
-    stage = Stage(program, loss_fn, X, Y, weight)
+    stage = ArrayStage(program, loss_fn, X, Y, weight)
     if not 0 < len(order) * stage.row_bytes <= LARGEST:
         return None
     return StagedValidation(program, loss_fn, stage, data)

@@ -21,24 +21,46 @@ class Trained(NamedTuple):
 
 
 def trainable(model: Any, loss_fn: Any, optimizer: Any, loader: Any) -> Trained | None:
-    """What a kernel can train alone, or None where the loop has to run.
+    """What a kernel can train alone on arrays, or None where it cannot, or a loader gives anything else.
 
-    One program must be the whole model, the optimizer must hold the parameters of some of its rows and no others, and
-    no gradient may be left over. No method of any of them may have been redefined.
+    No method of any of them may have been redefined.
     """
-    if not (
+    if not (_is_plain_loader(loader) and is_plain(loader.dataset, ArrayDataset)):
+        return None
+    return trained_on(model, loss_fn, optimizer, loader.dataset.X.shape, loader.dataset.Y.shape)
+
+
+def gives_of_its_own(loader: Any) -> bool:
+    """Whether batches are those of a plain loader, of a data set that says itself what it gives."""
+    return _is_plain_loader(loader) and not is_plain(loader.dataset, ArrayDataset)
+
+
+def _is_plain_loader(loader: Any) -> bool:
+    return is_plain(loader, DataLoader) and is_plain(loader.sampler, BatchSampler)
+
+
+def is_of_kernels(model: Any, loss_fn: Any, optimizer: Any) -> bool:
+    """Whether these do all that their classes declare to the kernels, and the loss is a number."""
+    return (
         is_plain(model, Sequential)
         and kind_of(loss_fn) is not None
         and loss_fn.reduction != "none"
         and own_of(optimizer, "_kernel_rule", Rule) is not None
-        and is_plain(loader, DataLoader)
-        and is_plain(loader.sampler, BatchSampler)
-        and is_plain(loader.dataset, ArrayDataset)
-    ):
+    )
+
+
+def trained_on(
+    model: Any, loss_fn: Any, optimizer: Any, of_x: tuple[int, ...], of_y: tuple[int, ...]
+) -> Trained | None:
+    """What a kernel can train alone on data of these shapes, or None where the loop has to run.
+
+    One program must be the whole model, the optimizer must hold the parameters of some of its rows and no others, and
+    no gradient may be left over.
+    """
+    if not is_of_kernels(model, loss_fn, optimizer):
         return None
     program = model.whole_program()
-    X, Y = loader.dataset.X, loader.dataset.Y
-    if program is None or X.shape[1:] != (program.n_in,) or loss_fn._columns(program.n_out, Y.shape) is None:
+    if program is None or of_x[1:] != (program.n_in,) or loss_fn._columns(program.n_out, of_y) is None:
         return None
     held = optimizer._kernel_held()
     apart = not optimizer.decay_bias and optimizer.clip_norm is None  # else the rows only keep gradients

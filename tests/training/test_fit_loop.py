@@ -140,7 +140,7 @@ def test_subclasses_take_the_loop(name, kernel_calls):
     change, calls = REPLACED[name]
     replaced = []
     compare_changed(lambda run: replaced.append(change(run)))
-    assert not kernel_calls
+    assert bool(kernel_calls) == (name == "ArrayDataset")  # which is asked for its batches, and a kernel trains on them
     assert [each.calls for each in replaced] == [calls, calls]
 
 
@@ -183,6 +183,8 @@ def test_a_data_set_and_a_loader_of_ones_own(kernel_calls):
         run.loader = nn.DataLoader(Rows(), shuffle=True, batch_size=4, rng=np.random.default_rng(2))
 
     compare_changed(own_rows)
+    assert kernel_calls
+    kernel_calls.clear()
     X, Y = data()
     run, other = setup(), setup()
     run.loader = other.loader = [(X[:4], Y[:4]), (X[4:5], Y[4:5]), (X[5:], Y[5:])]
