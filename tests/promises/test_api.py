@@ -81,7 +81,7 @@ DECAY = {"weight_decay": 0.0, "decay_type": "l2", "decay_bias": True, "clip_norm
 ADAM = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8} | DECAY
 KEYWORD_ONLY = {
     "BatchSampler": {"reshuffle": False, "rng": None},
-    "DataLoader": {"reshuffle": False, "rng": None},
+    "DataLoader": {"reshuffle": False, "rng": None, "chunk": True},
     "Normal": {"rng": None},
     "SGD": {"nesterov": False, "decay_bias": True, "clip_norm": None},
     "Adam": ADAM,

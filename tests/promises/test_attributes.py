@@ -30,7 +30,7 @@ def world():
     model = nn.Sequential(linear, norm, *bends, dropout, scale, nn.Linear(4, 2, weight_attr=he))
     x, y = rng.normal(size=(11, 3)), rng.normal(size=(11, 2))
     dataset = nn.ArrayDataset(x, y)
-    loader = nn.DataLoader(dataset, batch_size=4, reshuffle=True, rng=rng)
+    loader = nn.DataLoader(dataset, batch_size=4, reshuffle=True, rng=rng, chunk=False)
     optimizer, loss_fn, history = nn.SGD(parameters=model.parameters(), learning_rate=0.05), nn.MSE(), nn.History()
     loss_fn(model(x), y)
     parts = SimpleNamespace(model=model, loss_fn=loss_fn, optimizer=optimizer, loader=loader, history=history, rng=rng)
