@@ -47,11 +47,10 @@ def fit(
             model.backward(loss_fn.backward()); optimizer.step(); optimizer.clear_grad()
 
     Where model, loss and optimizer are fastnp's own (a `Sequential` of its layers, with no method redefined), a kernel
-    trains on what a plain `DataLoader` gives. Over an `ArrayDataset`, many epochs run in one kernel call, with
-    validation on such data and early stopping in it; with a callback, or validation on other data, one. A data set of
-    your own is asked in the loop's order, but ahead: for batches of an epoch that take about 20 ms, and 512 KB,
-    together; then one kernel call trains on these. Else the loop runs. The gradients of parameters that the optimizer
-    does not hold are cleared, too.
+    trains on what a plain `DataLoader` gives: over an `ArrayDataset`, many epochs in one call, with validation on such
+    data and early stopping in it, or one, with a callback or validation on other data; over a data set of your own, as
+    many batches of an epoch as take 20 ms and 512 KB together, for which it is asked ahead, in the loop's order. Else
+    the loop runs. The gradients of parameters that the optimizer does not hold are cleared, too.
 
     Args:
         progress: show a bar on stderr where that is a terminal, or in a notebook.
@@ -61,16 +60,14 @@ def fit(
             a loader count by what their rows weigh (with reduction 'sum' they are added): it is the loss of all.
         early_stopping: an `EarlyStopping`, which stops a training that gets no better and restores the best epoch.
         history: a `History` to append to; it keeps what it has when an exception ends the run.
-        stage: whether data sets of your own may be asked ahead. False is for one that looks at what is trained, or
-            changes it, or draws from a generator that the training draws from, too.
+        stage: whether a data set of your own may be asked ahead; not if it looks at what is trained, or changes it.
 
     Returns the history. Raises DivergedError, before the batch changes a parameter, when a loss is not finite, and at
     the end where parameters are not that were when it began; before anything is changed, ValueError or TypeError for
     epochs below 0, a loader without batches, a model without parameters or with none that the optimizer holds, a model
     that ends in what the loss does itself, data that is not finite, targets that the loss does not take, weights that
     are negative or all 0, and a validation loss to stop by without validation. Ctrl-C leaves the model whole, as after
-    the last completed update. A data set that was asked ahead, and what it draws from, is up to that further than in
-    the loop after DivergedError or Ctrl-C; what it raises itself comes after the update by the batch before.
+    the last completed update. Then, and after DivergedError, what was asked ahead may be lost, with what it drew.
     """
     held_ones = check_arguments(model, loss_fn, optimizer, dataloader, epochs)
     check_listeners(history, callback, early_stopping, validation)
