@@ -128,8 +128,8 @@ class Ahead:
                 i += self._train_first(epoch, asked[i:] if i else asked)
             if asked and self._run is not None and self._run is run:
                 seconds = (time.perf_counter() - start) / len(asked)
-                most = min(int(SECONDS_PER_CALL / seconds), GROWTH * len(asked), run.most)
-                self._most = max(1, most)
+                most = max(self._most, GROWTH * len(asked))
+                self._most = max(1, min(int(SECONDS_PER_CALL / seconds), most, run.most))
             if error is not None:
                 raise error
         finally:
@@ -166,7 +166,7 @@ class Ahead:
 
 def _copied(batch: Any) -> Any:
     """A batch that the data set gives as a whole, whose arrays it may use again for the next."""
-    return tuple([_copied_array(value) for value in batch]) if type(batch) is tuple else batch
+    return tuple([_copied_array(value) for value in batch])
 
 
 def _copied_array(value: Any) -> Any:

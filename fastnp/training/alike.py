@@ -40,8 +40,10 @@ def _alike(batches: Sequence[Any]) -> Columns:
 
 
 def _arrays(values: Sequence[Any]) -> list[np.ndarray]:
-    if {*map(type, values)} == {np.ndarray} and all(dtype.kind in "fiub" for dtype in {*map(_dtype, values)}):
-        return list(values)
+    if {*map(type, values)} == {np.ndarray}:
+        dtypes = [*map(_dtype, values)]
+        if dtypes.count(dtypes[0]) == len(dtypes) and dtypes[0].kind in "fiub":  # a set would ask each for its hash
+            return list(values)
     return [real_array(value, "a batch") for value in values]
 
 
@@ -83,7 +85,7 @@ def _check_weight(weight: np.ndarray) -> None:
 
 def _passing(arrays: Sequence[np.ndarray], check: Callable[[np.ndarray], Any]) -> int:
     """How many arrays, from the first, pass a check that looks at every row by itself."""
-    if len({*map(_dtype, arrays)}) == 1:
+    if all(array.dtype == arrays[0].dtype for array in arrays):
         try:
             check(np.concatenate(arrays))
             return len(arrays)

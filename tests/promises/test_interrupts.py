@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from trainings import X, alone, assert_whole, bits, fit, loop, states_after, training
+from trainings import X, Y, alone, assert_whole, bits, fit, loop, states_after, training
 
 import fastnp as nn
 from fastnp.program import lowering
@@ -17,7 +17,20 @@ from fastnp.training import compiled
 SOURCES = str(Path(nn.__file__).parent)
 
 
-@pytest.mark.parametrize("options", [{}, {"reshuffle": True}, {"own": True}], ids=["kernel", "reshuffle", "loop"])
+class Rows(nn.Dataset):
+    """Gives what an ArrayDataset gives, which nobody knows but itself."""
+
+    def __getitem__(self, i):
+        return X[i], Y[i]
+
+    def __len__(self):
+        return len(X)
+
+
+OPTIONS = {"kernel": {}, "reshuffle": {"reshuffle": True}, "loop": {"own": True}, "data set": {"dataset": Rows()}}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.parametrize("count", [20, pytest.param(100, marks=pytest.mark.slow)])
 def test_ctrl_c_at_many_moments(count, options, monkeypatch):
     monkeypatch.setattr(compiled, "SECONDS_PER_CALL", 0.002)  # fewer epochs to search for the state below
@@ -48,7 +61,7 @@ def test_ctrl_c_at_many_moments(count, options, monkeypatch):
 
         losses = fit(other, len(history.loss))
         assert losses == history.loss
-        if bits(other) != expected and "own" in options:  # up to an epoch, batch by batch
+        if bits(other) != expected and {"own", "dataset"} & options.keys():  # up to an epoch, batch by batch
             model, loss_fn, optimizer, loader = other
             for x, y in loader:
                 loss_fn(model(x), y)
@@ -91,13 +104,13 @@ def at_every_line(how):
     at, hit = 0, True
     while hit:
         at += 1
-        parts = training()
+        parts = training(dataset=Rows() if how == "data set" else None)
         model = parts[0]
         model(X[:2])
         model.predict(X[:2])
 
         def call(parts=parts, model=model):
-            if how == "fit":
+            if how in ("fit", "data set"):
                 fit(parts, 2)
             elif how == "loop":
                 loop(parts, 1)
@@ -139,7 +152,7 @@ def memory_runs_out():
         assert_whole(parts)
 
 
-@pytest.mark.parametrize("how", ["fit", "loop", "predict"])
+@pytest.mark.parametrize("how", ["fit", "data set", "loop", "predict"])
 def test_ctrl_c_at_every_line(how):
     """In a process of its own: what is left half done may end one."""
     alone(__name__, f"at_every_line({how!r})", FASTNP_QUIET="1")

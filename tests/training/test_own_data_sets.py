@@ -1,5 +1,7 @@
 """`fit` over data sets of users' own, asked ahead: to the bit what the loop computes, whatever they give."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 from fits import assert_same, loop, state
@@ -9,6 +11,7 @@ from own_data import LABELS, ROWS, Rows, W, Whole, X, Y, assert_fit_is_the_loop,
 
 import fastnp as nn
 from fastnp.training import ahead
+from fastnp.training.staging import Stage
 
 BUFFER, BOTH = np.zeros(3), (np.zeros((5, 3)), np.zeros((5, 2)))
 SMALL = np.array([2, -1, 0])
@@ -48,6 +51,11 @@ class Listed(list):
     pass
 
 
+class Named(NamedTuple):
+    x: np.ndarray
+    y: np.ndarray
+
+
 KINDS = {
     "arrays": lambda: Rows(plain),
     "float32": lambda: Rows(lambda i: (X[i].astype("f"), Y[i].astype("f"))),
@@ -70,6 +78,7 @@ KINDS = {
     "a batch of lists": lambda: Whole(lambda indices: (X[indices].tolist(), Y[indices].tolist())),
     "a batch with weights": lambda: Whole(lambda indices: (X[indices], Y[indices], W[indices].tolist())),
     "buffers of batches": lambda: Whole(reused_batch),
+    "buffers under names": lambda: Whole(lambda indices: Named(*reused_batch(indices))),
     "more rows than were asked for": lambda: Whole(lambda i: (np.repeat(X[i], 2, 0), np.repeat(Y[i], 2, 0))),
     "as many rows as it likes": lambda: Whole(lambda i: (X[: 1 + i[0]], Y[: 1 + i[0]])),
     "a subclass of ArrayDataset": lambda: Mirrored(X, Y),
@@ -216,6 +225,14 @@ def test_leftover_gradients_count_in_the_first_batch():
     assert (run.model.parameters()[0].data != clean[0].model.parameters()[0].data).any()
 
 
+def test_a_frozen_body(kernel_calls):
+    def change(run):
+        run.optimizer = nn.SGD(parameters=run.model.graphs[-1].parameters(), learning_rate=0.02)
+
+    (run, _), _ = assert_fit_is_the_loop(lambda: Rows(plain), change=change)
+    assert kernel_calls and not any(tensor.grad.any() for tensor in run.model.parameters())
+
+
 def test_a_length_that_changes():
     class Growing(Rows):
         def __len__(self):
@@ -326,6 +343,20 @@ def test_callbacks_see_layers_and_loss_as_after_the_loop():
 
 
 # --- how much is asked ahead ---
+
+
+def test_integers_are_converted_as_the_loop_converts_them():
+    """At once: by way of double, their last bits would be others."""
+    odd = 2**62 + 2**38 + 1
+    columns = [np.full((2, 3), odd), np.full((2, 3), float(odd))]
+    model = own(Rows(plain)).model
+    stage = Stage(model.whole_program(), nn.MSE(), (2, 2), False)
+    stage.put_batches(columns, [np.full((2, 2), -odd)] * 2)
+    expected = np.zeros((2, 3), "f")
+    expected[...] = columns[0]
+    assert np.array_equal(stage.x[:2, :3], expected) and expected[0, 0] != np.float32(np.float64(odd))
+    assert np.array_equal(stage.x[2:4, :3], columns[1].astype("f"))
+    assert np.array_equal(stage.y[:2], -expected[:, :2])
 
 
 @pytest.mark.parametrize(("seconds", "most"), [(0.0, 200), (0.0009, 20), (0.003, 5), (0.1, 5)])
