@@ -95,7 +95,7 @@ class Ahead:
     def __init__(self, held: AbstractContextManager[None]):
         self._held = held
         self._run: BatchesRun | None = None
-        self._most = 1
+        self._most = 1  # until one is compiled: for that, which takes seconds, Ctrl-C in the data set shall not wait
 
     def train(self, epoch: Epoch) -> None:
         """Train for an epoch."""
@@ -112,22 +112,20 @@ class Ahead:
 
     def _train_some(self, epoch: Epoch, batches: Iterator[Any]) -> bool:
         """Ask for batches, and train on them; returns whether there may be more."""
-        wanted, run = max(1, min(self._most, epoch.left)), self._run
+        wanted, run = self._most, self._run
         asked: list[Any] = []
         error: BaseException | None = None
         start = time.perf_counter()
         try:
             try:
                 asked.extend(islice(batches, wanted))  # which keeps those before an error
-            except BaseException as caught:
-                if run is None and isinstance(caught, KeyboardInterrupt):  # for compiling takes seconds
-                    raise
+            except BaseException as caught:  # also Ctrl-C: of batches that it came after, none shall be lost
                 error = caught
             i = 0
             while i < len(asked):
                 i += self._train_first(epoch, asked[i:] if i else asked)
             if asked and self._run is not None and self._run is run:
-                seconds = (time.perf_counter() - start) / len(asked)
+                seconds = max((time.perf_counter() - start) / len(asked), 1e-9)
                 most = max(self._most, GROWTH * len(asked))
                 self._most = max(1, min(int(SECONDS_PER_CALL / seconds), most, run.most))
             if error is not None:

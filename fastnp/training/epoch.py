@@ -31,11 +31,6 @@ class Epoch:
         # Which the optimizer does not clear.
         self._others = [tensor for tensor in parts.model.parameters() if id(tensor) not in held_ones]
 
-    @property
-    def left(self) -> int:
-        """How many batches are still to come, by the length of the loader."""
-        return self._expected - self.batches
-
     def step(self, batch: Any) -> None:
         """Train on a batch."""
         model, loss_fn, optimizer, _ = self.parts

@@ -126,6 +126,13 @@ def test_a_batch(what, kernel_calls):
     assert kernel_calls
 
 
+def test_a_batch_of_another_kind_that_fails_at_once():
+    """Nothing of it has come through: layers and loss remember the last batch of the kind before."""
+    with np.errstate(over="raise"):
+        _, (seen, _) = assert_fit_is_the_loop(whole(lambda i: (X[i] * 1e300, Y[i])))
+    assert seen["error"][0] is FloatingPointError
+
+
 HARMLESS = {
     "no weights any more": lambda i: (X[i], Y[i]),
     "no weight": lambda i: (X[i], Y[i], None),
@@ -192,6 +199,17 @@ def test_a_training_that_diverges():
         lambda: Rows(plain), epochs=500, sgd={"learning_rate": 30.0}, layers=[(3, 5), (5, 2)]
     )
     assert seen["error"][0] is nn.DivergedError
+
+
+def test_what_is_at_fault_is_seen_by_the_prediction():
+    """An infinity that the model swallows is not to blame."""
+
+    def change(run):
+        run.model.graphs[0].weights.data = np.full((3, 4), -1)
+
+    given = at_request(16, lambda i: ([np.inf, 0, 0], nan_in(Y[i], 1)))
+    _, (seen, _) = assert_fit_is_the_loop(given, change=change, layers=[(3, 4), "relu", (4, 2)])
+    assert "y[1, 1] of this batch is nan" in seen["error"][1]
 
 
 def test_after_divergence_the_data_set_was_asked_ahead():

@@ -257,13 +257,14 @@ def test_random_draws_of_the_data_set():
     assert_fit_is_the_loop(lambda: Rows(plain), change=change, reshuffle=True)
 
 
-def test_warnings_that_are_errors():
-    """A number that overflows float32: raised by the batch in which it is."""
+@pytest.mark.parametrize("row", [5, 10, 13])
+def test_warnings_that_are_errors(row):
+    """A number that overflows float32: raised by the batch in which it is, the first that is asked for or not."""
     X_ = X.copy()
-    X_[13, 1] = 1e300
+    X_[row, 1] = 1e300
     for over, error in ("raise", FloatingPointError), ("ignore", nn.DivergedError):
         with np.errstate(over=over):
-            _, (seen, _) = assert_fit_is_the_loop(lambda: Rows(lambda i: (X_[i], Y[i])))
+            _, (seen, _) = assert_fit_is_the_loop(lambda: Rows(lambda i: (X_[i], Y[i])), shuffle=False)
         assert seen["error"][0] is error
 
 
