@@ -15,20 +15,20 @@ Columns = list[list[np.ndarray]]  # the x, the y and, where there are any, the w
 _shape, _dtype = attrgetter("shape"), attrgetter("dtype")
 
 
-def alike(batches: Sequence[Any]) -> Columns | None:
+def alike(batches: Sequence[tuple[Any, ...]]) -> Columns | None:
     """Batches, from the first, as arrays of one shape; the last may be shorter. None where the first is none."""
     some = batches
     while some:
         try:
             return _alike(some)
-        except (TypeError, ValueError):  # one of them is no batch: those before it may be
+        except (TypeError, ValueError):  # one of them is of another kind, or none: those before it may be alike
             some = some[: len(some) // 2]
     return None
 
 
-def _alike(batches: Sequence[Any]) -> Columns:
+def _alike(batches: Sequence[tuple[Any, ...]]) -> Columns:
     columns = [_arrays(column) for column in zip(*batches, strict=True)]
-    if {*map(type, batches)} != {tuple} or not 2 <= len(columns) <= 3:
+    if not 2 <= len(columns) <= 3:
         raise TypeError
     rows = {array.shape[0] for array in (column[0] for column in columns) if array.ndim}
     if len(rows) != 1 or 0 in rows:

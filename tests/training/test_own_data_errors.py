@@ -26,6 +26,7 @@ from own_data import (
 import fastnp as nn
 from fastnp.program import program
 from fastnp.program.program import Program
+from fastnp.training import ahead
 
 
 def raising(error):
@@ -151,6 +152,13 @@ def test_batches_of_another_kind(what, kernel_calls):
     assert seen["error"] is None and kernel_calls
 
 
+def test_batches_that_are_alike_are_trained_on_in_one_call(kernel_calls, monkeypatch):
+    """A short last one, too; where weights end in the middle of what was asked for, that is cut there."""
+    monkeypatch.setattr(ahead, "SECONDS_PER_CALL", 1e9)
+    assert_fit_is_the_loop(whole(HARMLESS["no weights any more"]))
+    assert [rows for _, rows in kernel_calls] == [5, 5, 13, 10, 13, 23, 23]
+
+
 LABELLED = {
     "a label out of range": (lambda i: (X[i], 2), "target[3] is 2; expected labels"),
     "half a label": (lambda i: (X[i], 0.5), "target[3] is 0.5; expected labels"),
@@ -174,6 +182,16 @@ def test_settings_of_a_loss_that_do_not_fit(loss_of, loss):
     sample = (lambda i: (X[i], LABELS[i])) if loss_of is nn.CrossEntropy else plain
     _, (seen, _) = assert_fit_is_the_loop(lambda: Rows(sample), loss_of=loss_of, loss=loss)
     assert "but the predictions have 2" in seen["error"][1]
+
+
+def test_settings_that_do_not_fit_any_more():
+    outcomes = []
+    for stage in True, False:
+        run = own(Rows(plain), loss_of=nn.Quantile)
+        callback = lambda epoch, loss, run=run: setattr(run.loss_fn, "q", (0.1, 0.2, 0.3))  # noqa: E731
+        outcomes.append(outcome(run, 3, stage, callback=callback))
+    assert_same_outcome(*outcomes)
+    assert "but the predictions have 2" in outcomes[0][0]["error"][1]
 
 
 def test_class_weights_and_probabilities():
