@@ -2,8 +2,8 @@
 
 Each contestant has a process of its own. First each trains for an epoch, and must have come to the parameters that
 `fit` has come to. Then they train in turns, and what counts is the median over the rounds of the time of a step, and
-of its ratio to fastnp's `fit` in the same round. `fit` and the loop are on one core, the others, too, unless they are
-given as many threads as they take by default.
+of its ratio to fastnp's `fit` in the same round. "Own data" is a `Dataset` as users write it, row by row, in the place
+of arrays. fastnp is on one core, the others, too, unless they are given as many threads as they take by default.
 """
 
 import multiprocessing
@@ -18,7 +18,6 @@ from .turns import epochs_for
 
 SECONDS = 0.3  # that a contestant trains in a round
 BATCHES = 25  # in an epoch
-OURS = ("fit", "loop")
 
 
 def serve(connection, name, job, threads):
@@ -26,7 +25,7 @@ def serve(connection, name, job, threads):
 
     Before the first, answer why that is not possible, or None and the parameters after an epoch.
     """
-    from .contestants import CONTESTANTS
+    from .contestants import CONTESTANTS, OURS
 
     if threads == "one" or name in OURS:
         one_core()
@@ -88,6 +87,11 @@ def measure(job, names, rounds, threads):
     return seconds, peaks, missing
 
 
+def heading(name):
+    """Of a column."""
+    return f"{name:>{max(len(name), 8) + 2}}"
+
+
 @click.command()
 @click.option("--rounds", default=9, show_default=True, type=click.IntRange(1), help="Turns that each takes.")
 @click.option("--job", "chosen", multiple=True, type=click.IntRange(1, len(JOBS)), help="Rows; all by default.")
@@ -96,16 +100,14 @@ def measure(job, names, rounds, threads):
     "--threads", default="one", show_default=True, type=click.Choice(["one", "default"]), help="What others may use."
 )
 def main(rounds, chosen, only, threads):
-    """Print microseconds a step and, for each other contestant, how many times as long as fit it takes."""
+    """Print what a step of fit takes and, for each other contestant, how many times as long it takes there."""
     from .contestants import CONTESTANTS
 
     if threads == "one":
         one_thread()
     names = [name for name in CONTESTANTS if name == "fit" or not only or name in only]
     others = [name for name in names if name != "fit"]
-    click.echo(
-        f"{'network, batch':24}{'GFLOP/s':>9}{'of peak':>9}{'fit':>12}" + "".join(f"{name:>21}" for name in others)
-    )
+    click.echo(f"{'network, batch':24}{'GFLOP/s':>9}{'of peak':>9}{'fit':>12}" + "".join(map(heading, others)))
     said, recipe = {}, None
     for i, job in enumerate(JOBS, 1):
         if chosen and i not in chosen:
@@ -121,9 +123,10 @@ def main(rounds, chosen, only, threads):
         for name in others:
             if name in seconds:
                 ratio = statistics.median(s / f for s, f in zip(seconds[name], seconds["fit"], strict=True))
-                cells += f"{statistics.median(seconds[name]) * 1e6:10.1f} us {ratio:6.1f} x"
+                digits = 0 if ratio >= 100 else 1 if ratio >= 10 else 2
+                cells += f"{ratio:.{digits}f} x".rjust(len(heading(name)))
             else:
-                cells += f"{'-':>21}"
+                cells += "-".rjust(len(heading(name)))
         click.echo(cells)
     for name, reason in said.items():
         click.echo(f"{name} is left out: {reason}")

@@ -1,7 +1,7 @@
 """`fit` beside other libraries, where they are installed. `python -m asv_benches.peers` is the careful version."""
 
 from asv_benches.agreement import assert_same_job
-from asv_benches.contestants import CONTESTANTS
+from asv_benches.contestants import CONTESTANTS, LIBRARIES
 from asv_benches.jobs import JOBS, PLAIN
 from asv_benches.threads import one_core
 from asv_benches.turns import median_ratio
@@ -15,7 +15,7 @@ JOBS_HERE = ROWS | WITH_ADAM
 class OverPeer:
     """The time of a step, in percent of what it takes another library."""
 
-    params = (list(CONTESTANTS)[3:], list(JOBS_HERE))
+    params = (list(LIBRARIES), list(JOBS_HERE))
     param_names = ("library", "network, batch")
     unit = "% of its time"
 

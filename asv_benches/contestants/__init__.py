@@ -6,16 +6,11 @@ they cannot be compared. A library that is not installed raises ImportError.
 """
 
 from .compiled_by_jax import jax_scan
-from .ours import fit, loop
+from .ours import fit, fit_own_data, loop, loop_own_data
 from .plain import numpy_baseline
 from .pytorch import torch_eager
 from .scikit import scikit_learn
 
-CONTESTANTS = {
-    "fit": fit,
-    "loop": loop,
-    "NumPy": numpy_baseline,
-    "PyTorch": torch_eager,
-    "JAX scan": jax_scan,
-    "sklearn": scikit_learn,
-}
+OURS = {"fit": fit, "fit, own data": fit_own_data, "loop": loop, "loop, own data": loop_own_data}
+LIBRARIES = {"PyTorch": torch_eager, "JAX scan": jax_scan, "sklearn": scikit_learn}
+CONTESTANTS = {**OURS, "NumPy": numpy_baseline, **LIBRARIES}

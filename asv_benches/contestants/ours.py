@@ -1,4 +1,4 @@
-"""fastnp: `fit`, and the loop that a user writes."""
+"""fastnp: `fit`, and the loop that a user writes; over its `ArrayDataset`, and over a data set of the user's own."""
 
 import itertools
 
@@ -42,20 +42,37 @@ def fastnp_model(widths, dtype="float32", between=relu):
     return model
 
 
-def fastnp_parts(widths, batch_size, x, y, dtype="float32", between=relu, optimizer=sgd):
-    """A model, its loss, optimizer and loader; `optimizer` makes one, given the parameters."""
+def arrays(x, y):
+    return of_fastnp("ArrayDataset")(x, y)
+
+
+def own_data(x, y):
+    from .own_data import Written
+
+    return Written(x, y)
+
+
+def fastnp_parts(widths, batch_size, x, y, dtype="float32", between=relu, optimizer=sgd, dataset=arrays):
+    """A model, its loss, optimizer and loader.
+
+    `optimizer` makes one, given the parameters, and `dataset`, given x and y.
+    """
     import fastnp
 
     model = fastnp_model(widths, dtype, between)
-    loader = fastnp.DataLoader(fastnp.ArrayDataset(x, y), batch_size=batch_size, drop_last=True)
+    loader = fastnp.DataLoader(dataset(x, y), batch_size=batch_size, drop_last=True)
     return model, fastnp.MSE(), optimizer(model.parameters()), loader
 
 
-def job_parts(job, batches):
+def job_parts(job, batches, dataset=arrays):
     """The same of a job, at its start."""
     activation, loss = of_fastnp(job.activation), of_fastnp(job.loss)
     model, _, optimizer, loader = fastnp_parts(
-        *job.network, *job.data(batches), between=lambda n: [activation()], optimizer=OPTIMIZERS[job.optimizer]
+        *job.network,
+        *job.data(batches),
+        between=lambda n: [activation()],
+        optimizer=OPTIMIZERS[job.optimizer],
+        dataset=dataset,
     )
     for tensor, start in zip(model.parameters(), job.start(), strict=True):
         tensor.data[...] = start
@@ -92,5 +109,13 @@ def fit(job, batches):
     return trained(fitted, *job_parts(job, batches))
 
 
+def fit_own_data(job, batches):
+    return trained(fitted, *job_parts(job, batches, own_data))
+
+
 def loop(job, batches):
     return trained(written_out, *job_parts(job, batches))
+
+
+def loop_own_data(job, batches):
+    return trained(written_out, *job_parts(job, batches, own_data))
