@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 contestants = pytest.importorskip("asv_benches.contestants", reason="only in a checkout")
+from asv_benches import latency  # noqa: E402
 from asv_benches.agreement import assert_same_job  # noqa: E402
 from asv_benches.contestants import plain  # noqa: E402
 from asv_benches.jobs import JOBS  # noqa: E402
@@ -58,3 +59,24 @@ def test_the_table_is_printed():
 def printed(name, *options):
     command = [sys.executable, "-m", f"asv_benches.{name}", *options]
     return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+
+
+def test_the_table_of_one_sample_is_printed():
+    header, *rows = printed("latency", "--processes", "1")
+    assert re.split("  +", header)[:4] == ["network", "model(x)", "predict(x)", "np.dot"]
+    assert [row.split()[0] for row in rows] == list(latency.SAMPLED)
+    for row in rows:
+        assert len(row) == len(header)
+        assert re.findall(r"([\d.]+) x", row)[0] == "1.00"
+
+
+@pytest.mark.parametrize("row", latency.SAMPLED)
+def test_a_chain_with_another_bias_is_not_timed(row, monkeypatch):
+    def shifted(parameters):
+        return dots([*parameters[:-1], 0 * parameters[-1] + 0.01])
+
+    dots = latency.dots
+    latency.ways(latency.SAMPLED[row])
+    monkeypatch.setattr(latency, "dots", shifted)
+    with pytest.raises(AssertionError, match="not timed"):
+        latency.ways(latency.SAMPLED[row])
