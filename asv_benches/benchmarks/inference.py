@@ -1,4 +1,4 @@
-"""How long `predict` takes: one row in a control loop, a batch, a whole evaluation."""
+"""How long `predict` takes: one row in a control loop, a batch, a whole evaluation; and `model(x)` for one row."""
 
 import time
 
@@ -6,8 +6,22 @@ import numpy as np
 
 from asv_benches.agreement import assert_close
 from asv_benches.contestants.ours import fastnp_model
+from asv_benches.latency import SAMPLED
 from asv_benches.networks import NETWORKS
 from fastnp.backend import BACKENDS, set_backend, use_backend
+
+
+def agreed_model(widths, x):
+    """A model, once the backends have agreed on what it gives for x."""
+    np.random.seed(0)
+    model = fastnp_model(widths)
+    for call in model.predict, model:
+        results = []
+        for backend in BACKENDS:
+            with use_backend(backend):
+                results.append(call(x))
+        assert_close(f"{widths}, {len(x)} rows", *results)
+    return model
 
 
 class Predict:
@@ -19,15 +33,29 @@ class Predict:
 
     def setup(self, rows, backend):
         widths = NETWORKS[0].widths
-        np.random.seed(0)
-        self.model = fastnp_model(widths)
         self.x = np.random.default_rng(0).standard_normal((rows, widths[0]), dtype=np.float32)
-        results = []
-        for name in BACKENDS:
-            with use_backend(name):
-                results.append(self.model.predict(self.x))
-        assert_close(f"predict, {rows} rows", *results)
+        self.model = agreed_model(widths, self.x)
         set_backend(backend)
+
+    def time_predict(self, *_):
+        self.model.predict(self.x)
+
+
+class OneSample:
+    """Both ways to the output for one sample, float32."""
+
+    timer = time.process_time
+    params = (list(SAMPLED), BACKENDS)
+    param_names = ("network", "backend")
+
+    def setup(self, row, backend):
+        widths = SAMPLED[row]
+        self.x = np.random.default_rng(0).standard_normal((1, widths[0]), dtype=np.float32)
+        self.model = agreed_model(widths, self.x)
+        set_backend(backend)
+
+    def time_call(self, *_):
+        self.model(self.x)
 
     def time_predict(self, *_):
         self.model.predict(self.x)

@@ -4,14 +4,16 @@ Time over time, so that less is better: asv takes every rise of a number for a r
 """
 
 import functools
+import itertools
 
 import numpy as np
 
 import fastnp
 from asv_benches.agreement import assert_same_training
 from asv_benches.contestants import CONTESTANTS
-from asv_benches.contestants.ours import fitted, job_parts, written_out
+from asv_benches.contestants.ours import arrays, fitted, job_parts, own_data, written_out
 from asv_benches.jobs import PLAIN
+from asv_benches.latency import SAMPLED, repeated, ways
 from asv_benches.peak import peak_flops
 from asv_benches.turns import TURNS, epochs_for, median_ratio, seconds_of
 
@@ -20,14 +22,14 @@ ROWS = {str(job.network): job for job in PLAIN}
 
 
 def check(job):
-    """AssertionError where the backends differ on a job, by `fit` or by the loop."""
-    for way in fitted, written_out:
+    """AssertionError where the backends differ on a job, by `fit` or by the loop, over either data set."""
+    for way, dataset in itertools.product((fitted, written_out), (arrays, own_data)):
 
-        def training(way=way):
-            parts = job_parts(job, 1)
+        def training(way=way, dataset=dataset):
+            parts = job_parts(job, 1, dataset)
             return parts[0], way(*parts)
 
-        assert_same_training(f"{job}, {way.__name__}", training)
+        assert_same_training(f"{job}, {way.__name__}, {dataset.__name__}", training)
 
 
 def trainings(job, *names):
@@ -53,6 +55,46 @@ class OverBaseline:
 
     def track_loop(self, row):
         return 100 * median_ratio(*trainings(ROWS[row], "loop", "NumPy"))
+
+    def track_fit_own_data(self, row):
+        return 100 * median_ratio(*trainings(ROWS[row], "fit, own data", "NumPy"))
+
+    def track_loop_own_data(self, row):
+        return 100 * median_ratio(*trainings(ROWS[row], "loop, own data", "NumPy"))
+
+
+class OneSample:
+    """The time of a call for one sample, in percent of what the same takes in another way."""
+
+    params = (("model(x) over np.dot", "predict(x) over np.dot", "predict(x) over model(x)"), list(SAMPLED))
+    param_names = ("ways", "network")
+    unit = "% of the other's time"
+
+    def setup(self, pair, row):
+        self.calls = ways(SAMPLED[row])  # which agree
+
+    def track_call(self, pair, row):
+        return 100 * median_ratio(*(repeated(self.calls[way]) for way in pair.split(" over ")))
+
+
+class Placement:
+    """Twelve equal models in one process: the time of a step of the slowest over that of the fastest.
+
+    They differ in where their arrays lie. Of each the best of many turns.
+    """
+
+    params = (list(ROWS)[:2],)
+    param_names = OverBaseline.param_names
+    unit = "× the fastest's time"
+
+    def setup(self, row):
+        check(ROWS[row])
+
+    def track_fit(self, row):
+        models = list(trainings(ROWS[row], *["fit"] * 12))
+        turns = [[seconds_of(train) / steps for train, steps in models] for _ in range(2 * TURNS)]
+        best = list(map(min, zip(*turns, strict=True)))
+        return max(best) / min(best)
 
 
 class OverUnwatched:

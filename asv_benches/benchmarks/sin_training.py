@@ -1,4 +1,4 @@
-"""The tutorial's training, 2 sin(x) on 200 points: `fit`, and the loop that a user writes."""
+"""The tutorial's training, 2 sin(x) on 200 points: `fit`, and the loop that a user writes, over either data set."""
 
 import statistics
 import time
@@ -6,13 +6,18 @@ import time
 import numpy as np
 
 from asv_benches.agreement import assert_same_training
-from asv_benches.contestants.ours import fastnp_parts, fitted, written_out
+from asv_benches.contestants.ours import arrays, fastnp_parts, fitted, own_data, written_out
 from asv_benches.networks import NETWORKS
 from asv_benches.turns import seconds_of
 from fastnp.backend import BACKENDS, set_backend
 from fastnp.datasets import sin_data
 
-WAYS = {"fit": fitted, "loop": written_out}
+WAYS = {
+    "fit": (fitted, arrays),
+    "fit, own data": (fitted, own_data),
+    "loop": (written_out, arrays),
+    "loop, own data": (written_out, own_data),
+}
 EPOCHS = 999
 
 
@@ -25,9 +30,10 @@ class SinTraining:
 
     def job(self, way, dtype, batch):
         x, y = sin_data(self.points or batch, rng=np.random.default_rng(0))
-        parts = fastnp_parts(NETWORKS[0].widths, batch, x, y, dtype)
+        trained, dataset = WAYS[way]
+        parts = fastnp_parts(NETWORKS[0].widths, batch, x, y, dtype, dataset=dataset)
         self.steps = len(parts[-1])
-        return parts[0], WAYS[way](*parts)
+        return parts[0], trained(*parts)
 
     def setup(self, way, backend, dtype, batch):
         assert_same_training(f"sin training, {way}, {dtype}, batch {batch}", lambda: self.job(way, dtype, batch))
