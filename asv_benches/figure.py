@@ -1,7 +1,7 @@
 """A figure of the newest asv results: `python -m asv_benches.figure`.
 
 For each row of the network table, the fraction of the core's peak that `fit` reaches, and how many times as
-fast as the plain NumPy baseline `fit` and the loop are.
+fast as the plain NumPy baseline `fit` and the loop are, over arrays and over a data set of the user's own.
 """
 
 import itertools
@@ -12,23 +12,29 @@ import click
 from .networks import NETWORKS
 
 ROOT = Path(__file__).resolve().parents[1]
-PEAK, FIT, LOOP = "ratios.OverPeak.track_fit", "ratios.OverBaseline.track_fit", "ratios.OverBaseline.track_loop"
+PEAK = "ratios.OverPeak.track_fit"
+WAYS = {  # label and colour
+    "ratios.OverBaseline.track_fit": ("fit", "#2f6f8f"),
+    "ratios.OverBaseline.track_fit_own_data": ("fit, own data set", "#94bfd3"),
+    "ratios.OverBaseline.track_loop": ("the loop", "#d08c3f"),
+    "ratios.OverBaseline.track_loop_own_data": ("the loop, own data set", "#ecc89b"),
+}
 
 
 def newest(folder):
-    """The latest results, by the date of the commit, that have every row of all three benchmarks."""
+    """The latest results, by the date of the commit, that have every row of all these benchmarks."""
     from asv.results import iter_results
 
-    rows = {repr(str(network)) for network in NETWORKS}
+    rows, names = {repr(str(network)) for network in NETWORKS}, (PEAK, *WAYS)
 
     def measured(results, benchmark):
         if benchmark not in results.get_all_result_keys():
             return set()
         return {row for row, value in values(results, benchmark).items() if value is not None}
 
-    whole = [r for r in iter_results(str(folder)) if all(rows <= measured(r, name) for name in (PEAK, FIT, LOOP))]
+    whole = [r for r in iter_results(str(folder)) if all(rows <= measured(r, name) for name in names)]
     if not whole:
-        raise click.ClickException(f"no full results of {PEAK}, {FIT} and {LOOP} under {folder}; run asv first")
+        raise click.ClickException(f"no full results of {', '.join(names)} under {folder}; run asv first")
     return max(whole, key=lambda r: r.date)
 
 
@@ -46,22 +52,23 @@ def draw(results, output):
     import matplotlib.pyplot as plt
 
     rows = [f"{network!s}" for network in NETWORKS]
-    peak, fit, loop = (  # times are the shorter the better, bars the longer
-        [whole / values(results, name)[repr(row)] for row in rows]
-        for name, whole in ((PEAK, 1), (FIT, 100), (LOOP, 100))
-    )
+
+    def bars(axes, name, whole, shift, thickness, **look):  # times are the shorter the better, bars the longer
+        numbers = [whole / values(results, name)[repr(row)] for row in rows]
+        axes.barh([place + shift for place in places], numbers, thickness, **look)
+        for place, number in zip(places, numbers, strict=True):
+            where = number, place + shift
+            axes.annotate(f"{number:.2g}", where, (3, 0), textcoords="offset points", va="center", fontsize="small")
+
     places = range(len(rows))
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), sharey=True, layout="constrained")
-    left.barh(places, peak, color="#2f6f8f")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 5.6), sharey=True, layout="constrained")
+    bars(left, PEAK, 1, 0, 0.4, color="#2f6f8f")
     left.set(xlim=(0, 1), title="fit: fraction of the core's FMA peak", yticks=places, yticklabels=rows)
-    right.barh([place - 0.2 for place in places], fit, 0.38, label="fit", color="#2f6f8f")
-    right.barh([place + 0.2 for place in places], loop, 0.38, label="the loop", color="#d08c3f")
+    for i, (name, (label, color)) in enumerate(WAYS.items()):
+        bars(right, name, 100, 0.2 * (i - 1.5), 0.19, label=label, color=color)
     right.axvline(1, color="black", linewidth=0.8)
     right.set(xscale="log", title="times as fast as plain NumPy")
     right.legend()
-    for axes, numbers, shift in (left, peak, 0), (right, fit, -0.2), (right, loop, 0.2):
-        for place, number in zip(places, numbers, strict=True):
-            axes.annotate(f"{number:.2g}", (number, place + shift), (3, 0), textcoords="offset points", va="center")
     right.margins(x=0.15)
     left.invert_yaxis()
     machine = ", ".join(results.params[key] for key in ("cpu", "arch") if results.params.get(key)) or "an unnamed CPU"
