@@ -1,6 +1,7 @@
 """Operations in a row, with the workspace that they run in, and the state that they leave there."""
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -8,6 +9,18 @@ from ..arena import Arena, gather
 from ..kernels.table import rows
 from .lowering import Workspace
 from .op import Op, forget_states, move_states
+
+
+class Spare(NamedTuple):
+    """A workspace that is free, and what predicts in it by a backend: a step, for so many rows of a dtype."""
+
+    space: Workspace
+    step: Any = None
+    dtype: np.dtype | None = None
+    least: int = 0
+    most: int = 0
+    block: np.ndarray | None = None
+    backend: str = ""
 
 
 class Lowered:
@@ -26,7 +39,7 @@ class Lowered:
         self.holds_state = False  # every layer's last forward was this program's
         self._workspace: Workspace | None = None
         self._batch = -1
-        self._spare: list[Workspace] = []
+        self._spare: list[Spare] = []
         self.arena = Arena([], dtype)
         self._gather()
 
@@ -59,9 +72,9 @@ class Lowered:
         return space
 
     def _borrow(self, count: int) -> Workspace:
-        """A workspace that no other thread uses, neither too small nor far too large."""
+        """A workspace that no other thread uses, neither too small nor far too large; `_spare` gets it back."""
         try:
-            space = self._spare.pop()
+            space = self._spare.pop().space
         except IndexError:
             return self._make_workspace(count)
         if space.arena is self.arena and count <= space.capacity <= max(64, 8 * count):

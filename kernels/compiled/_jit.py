@@ -45,6 +45,9 @@ def kernel(function):
     return dispatcher
 
 
+_compiled = []  # code lives as long as what it was compiled by
+
+
 def entry(function, signature, name, holds):
     """Compile a function for one signature, cached on disk under a name: what Python calls, which looks at no types.
 
@@ -55,10 +58,8 @@ def entry(function, signature, name, holds):
     dispatcher._cache = cache_of(function, name)
     dispatcher.compile(signature)
     (compiled,) = dispatcher.overloads.values()
+    _compiled.append(dispatcher)
     return compiled.entry_point
-
-
-_parts = []  # code lives as long as what it was compiled by
 
 
 def part(function, signature, name):
@@ -74,5 +75,5 @@ def part(function, signature, name):
     dispatcher._cache = cache_of(own, name)
     dispatcher.compile(signature)
     (compiled,) = dispatcher.overloads.values()
-    _parts.append(dispatcher)
+    _compiled.append(dispatcher)
     return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
