@@ -45,9 +45,6 @@ def kernel(function):
     return dispatcher
 
 
-_compiled = []  # code lives as long as what it was compiled by
-
-
 def entry(function, signature, name, holds):
     """Compile a function for one signature, cached on disk under a name: what Python calls, which looks at no types.
 
@@ -58,8 +55,11 @@ def entry(function, signature, name, holds):
     dispatcher._cache = cache_of(function, name)
     dispatcher.compile(signature)
     (compiled,) = dispatcher.overloads.values()
-    _compiled.append(dispatcher)
+    vars(function).setdefault("compiled", []).append(dispatcher)  # which goes before Numba does, as that wants
     return compiled.entry_point
+
+
+_parts = []  # code lives as long as what it was compiled by
 
 
 def part(function, signature, name):
@@ -75,5 +75,5 @@ def part(function, signature, name):
     dispatcher._cache = cache_of(own, name)
     dispatcher.compile(signature)
     (compiled,) = dispatcher.overloads.values()
-    _compiled.append(dispatcher)
+    _parts.append(dispatcher)
     return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
