@@ -42,13 +42,13 @@ def _kinds(room):
 
 
 ON_SIZES = (
-    "linear_forward", "linear_input", "linear_parameters",
+    *(f"{of}_{role}" for of in _kinds("linear") for role in ("forward", "input", "parameters")),
     *(f"{name}_{role}" for name in _kinds("activations") for role in ("forward", "input")),
     "dropout_forward", "dropout_input",
     *(f"layer_norm_{role}" for role in ("forward", "input", "parameters")),
     *_kinds("losses"), *(f"cross_entropy_{of}" for of in _kinds("cross_entropy")),
     *(name for rule in _declared("_kernel_rule", r"(\w+)")
-      for name in (f"linear_{rule}", f"layer_norm_{rule}", f"{rule}_update")),
+      for name in (*(f"{of}_{rule}" for of in _kinds("linear")), f"layer_norm_{rule}", f"{rule}_update")),
     "squares", "step_loss", "step_update",
 )  # fmt: skip
 ON_NETWORKS = ("forward", "backward", "train", "train_and_watch", "step_forward", "step_backward")

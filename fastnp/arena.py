@@ -14,7 +14,10 @@ from .overrides import count_change, put
 
 
 class Layout(NamedTuple):
-    """How a tensor of some shape lies in memory: in rows of a padded length; `size` numbers in all, with pads."""
+    """How a tensor of some shape lies in memory: in rows of a padded length, or as a column of one.
+
+    `size` numbers in all, with pads.
+    """
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -28,11 +31,12 @@ class Layout(NamedTuple):
 
 @lru_cache(4096)
 def layout_of(shape: tuple[int, ...], dtype: np.dtype) -> Layout:
-    """The layout of a tensor: only its last axis is padded."""
-    size, strides = 1, []
+    """The layout of a tensor: its last axis is padded; where that is 1, the numbers lie side by side, pads behind."""
+    size, strides, is_column = 1, [], shape[-1:] == (1,)
     for axis, n in enumerate(reversed(shape or (1,))):
         strides.append(size * dtype.itemsize)
-        size *= n if axis else padded(n, dtype.itemsize)
+        size *= n if axis or is_column else padded(n, dtype.itemsize)
+    size = padded(size, dtype.itemsize) if is_column else size
     return Layout(shape, dtype, tuple(strides[::-1]) if shape else (), size)
 
 

@@ -13,6 +13,8 @@ The contract, for every kernel and part
   before a name means the gradient of the loss with respect to it. Kernels trust their arguments: `fastnp/` checks them.
 - A *padded* array is 2-D, and its row length is a multiple of `PAD_BYTES`: `padded(n, itemsize)` numbers
   for n real columns. The columns after the real ones are *pads*.
+- A *column* is what has one real column, without their pads: its numbers lie side by side, `padded` as if they were
+  one row. The weights of an operation whose output is one wide are a column.
 - The pads of weights, biases, velocities and of all gradients are zero: whoever allocates them writes
   zeros, and kernels keep them zero. The pads of activations may hold anything, NaN included, and are
   never read into a result.

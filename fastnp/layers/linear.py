@@ -43,7 +43,7 @@ class Linear(Weighted):
     """
 
     _checks: ClassVar[Checks] = {"name": _check_linear_name}
-    _kernel_kind = Kind("linear.linear", weights=True, needs_input=True, rectifies=True)
+    _kernel_kind = Kind("linear.linear", variants=("linear.column",), weights=True, needs_input=True, rectifies=True)
     _arguments = "in_features, out_features"
 
     def __init__(
@@ -82,6 +82,9 @@ class Linear(Weighted):
     def _widths(self) -> tuple[int, int]:
         n_in, n_out = self._weights.shape
         return n_in, n_out
+
+    def _part(self) -> str:
+        return self._kernel_kind.variants[0] if self._weights.shape[1] == 1 else self._kernel_kind.name
 
     def _what(self) -> tuple[Any, ...]:
         return self.weights.dtype, self._part()

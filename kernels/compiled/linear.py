@@ -11,6 +11,9 @@ is room for, starting at column j, and return the column where they stopped; a t
 the rest (one of two vectors between them was no faster, and took a second more to compile).
 Up to three rows are left over below the tiles of four. Forward has a tile of one row for them, for the sake
 of single samples; backward takes the tile of four for each, with a distance of 0 between its rows.
+
+Where the output is one wide, the weights are a *column*, whose numbers lie side by side (`column`): its products are
+sums of four rows at once, an outer product, and vectors along the inputs.
 """
 
 from ..table import Operation
@@ -21,10 +24,14 @@ from .simd import (
     at,
     keep_columns,
     load,
+    number_like,
+    numbers,
     one_row,
     outer_fma,
     positive_part,
+    read,
     row_of,
+    splat,
     store,
     transpose,
     where_positive,
@@ -45,8 +52,8 @@ def product(acc, depth, a, a_row, a_step, b, b_step):
 
 
 @inlined
-def _forward_tile(tile, y, ldy, x, ldx, w, b, depth, rectified):
-    acc = product(load(tile, b, 0), depth, x, ldx, 1, w, ldy)
+def _forward_tile(tile, y, ldy, x, ldx, w, ldw, b, depth, rectified):
+    acc = product(load(tile, b, 0), depth, x, ldx, 1, w, ldw)
     if rectified:
         acc = positive_part(acc)
     store(acc, y, ldy)
@@ -57,11 +64,11 @@ def _forward_panels(tile, j, y, ldy, x, ldx, w, b, batch, n_in, n_out, rectified
     while ldy - j >= width(tile):
         depth = n_in if j < n_out else 0  # pads alone: nothing to sum
         for i in range(0, batch - 3, 4):
-            _forward_tile(tile, at(y, i * ldy + j), ldy, at(x, i * ldx), ldx, at(w, j), at(b, j), depth, rectified)
+            yij, xi, wj, bj = at(y, i * ldy + j), at(x, i * ldx), at(w, j), at(b, j)
+            _forward_tile(tile, yij, ldy, xi, ldx, wj, ldy, bj, depth, rectified)
         for i in range(batch - batch % 4, batch):
-            _forward_tile(
-                one_row(tile), at(y, i * ldy + j), ldy, at(x, i * ldx), ldx, at(w, j), at(b, j), depth, rectified
-            )
+            yij, xi, wj, bj = at(y, i * ldy + j), at(x, i * ldx), at(w, j), at(b, j)
+            _forward_tile(one_row(tile), yij, ldy, xi, ldx, wj, ldy, bj, depth, rectified)
         j += width(tile)
     return j
 
@@ -77,47 +84,50 @@ def forward(op, x, work, params, batch):
 # --- dx = dy·wᵀ ---
 
 
-@inner
-def _pack_transposed(scratch, scratch_ld, columns, w, ldw, n_in, n_out):
+@inlined
+def _pack_transposed(scratch, ld, columns, w, ldw, n_in, n_out):
     """scratch[n, k] = w[k, n] for k < columns; past the last row of w, its last row again."""
     vector = zeros(w, 1, 1)
     for k in range(0, columns, width(vector)):
         row = min(k, n_in - 1)
         for n in range(0, n_out, width(vector)):
-            transpose(vector, at(scratch, n * scratch_ld + k), scratch_ld, at(w, row * ldw + n), ldw, n_in - row)
+            transpose(vector, at(scratch, n * ld + k), ld, at(w, row * ldw + n), ldw, n_in - row)
 
 
 @inlined
-def _input_tile(tile, i, x_row, y_row, j, dx, ldx, dy, ldy, wt, x, n_in, depth, masked):
+def _input_tile(tile, i, x_row, y_row, j, dx, ldx, dy, ldy, wt, ldwt, x, n_in, depth, masked):
     """Rows i, i + 1, … of dx from column j on; their distance is given, and 0 for a row left over."""
-    acc = product(tile, depth, at(dy, i * ldy), y_row, 1, wt, width(tile))
+    acc = product(tile, depth, at(dy, i * ldy), y_row, 1, wt, ldwt)
     acc = keep_columns(acc, n_in - j)
     if masked:
         acc = where_positive(load(tile, at(x, i * ldx + j), x_row), acc)
     store(acc, at(dx, i * ldx + j), x_row)
 
 
-@inner
-def _input_panels(tile, j, dx, ldx, dy, ldy, w, scratch, x, batch, n_in, n_out, masked):
-    ld = width(tile)
-    while ldx - j >= ld:
-        depth = n_out if j < n_in else 0
-        _pack_transposed(scratch, ld, ld, at(w, j * ldy), ldy, n_in - j, depth)
-        i = 0
-        while i < batch:
-            four = batch - i >= 4  # else the same row four times
-            _input_tile(tile, i, ldx * four, ldy * four, j, dx, ldx, dy, ldy, scratch, x, n_in, depth, masked)
-            i += 4 if four else 1
-        j += ld
-    return j
+@inlined
+def _input_rows(tile, j, dx, ldx, dy, ldy, wt, ldwt, x, batch, n_in, depth, masked):
+    i = 0
+    while i < batch:
+        four = batch - i >= 4  # else the same row four times
+        _input_tile(tile, i, ldx * four, ldy * four, j, dx, ldx, dy, ldy, wt, ldwt, x, n_in, depth, masked)
+        i += 4 if four else 1
 
 
 def input_gradient(op, x, work, params, batch):
     """dx = dy·wᵀ; where x is the positive part of something, only where it is positive."""
     dx, dy, w, scratch = at(work, op.dx), at(work, op.dy), at(params, op.weights), at(work, op.scratch)
-    ldx, ldy, n_in, n_out, masked = op.ld_in, op.ld_out, op.n_in, op.n_out, op.masked != 0
-    j = _input_panels(zeros(dx, 4, WIDE), 0, dx, ldx, dy, ldy, w, scratch, x, batch, n_in, n_out, masked)
-    _input_panels(zeros(dx, 4, 1), j, dx, ldx, dy, ldy, w, scratch, x, batch, n_in, n_out, masked)
+    ldx, ldy, n_in, masked = op.ld_in, op.ld_out, op.n_in, op.masked != 0
+    wide, narrow = zeros(dx, 4, WIDE), zeros(dx, 4, 1)
+    j, ld = 0, width(wide)  # of the scratch space, whatever stands there: a constant
+    while j < ldx:
+        columns = ld if ldx - j >= ld else width(narrow)
+        depth = op.n_out if j < n_in else 0
+        _pack_transposed(scratch, ld, columns, at(w, j * ldy), ldy, n_in - j, depth)
+        if columns == ld:
+            _input_rows(wide, j, dx, ldx, dy, ldy, scratch, ld, x, batch, n_in, depth, masked)
+        else:
+            _input_rows(narrow, j, dx, ldx, dy, ldy, scratch, ld, x, batch, n_in, depth, masked)
+        j += columns
 
 
 # --- dw = xᵀ·dy, db = Σ dy, and what is done with them ---
@@ -164,3 +174,45 @@ def parameters(rule, ahead):
 
 
 linear = Operation(forward, input_gradient, parameters)
+
+
+# --- the same, where n_out is 1 ---
+
+
+def column_forward(op, x, work, params, batch):
+    """y = x·w + b, or its positive part."""
+    y, w, b, ldy, ldx = at(work, op.y), at(params, op.weights), at(params, op.bias), op.ld_out, op.ld_in
+    i = 0
+    while i < batch:
+        four = batch - i >= 4  # else the same row four times
+        yi, xi = at(y, i * ldy), at(x, i * ldx)
+        _forward_tile(numbers(y, 4), yi, ldy * four, xi, ldx * four, w, 1, b, op.n_in, op.rectified != 0)
+        i += 4 if four else 1
+
+
+def column_input_gradient(op, x, work, params, batch):
+    """dx = dy·wᵀ; where x is the positive part of something, only where it is positive."""
+    dx, dy, w, ldx, ldy = at(work, op.dx), at(work, op.dy), at(params, op.weights), op.ld_in, op.ld_out
+    tile = zeros(dx, 4, 1)
+    for j in range(0, ldx, width(tile)):
+        _input_rows(tile, j, dx, ldx, dy, ldy, at(w, j), 0, x, batch, op.n_in, 1, op.masked != 0)
+
+
+def column_parameters(rule, ahead):
+    """As `parameters`; a column is so small that nothing is asked for ahead."""
+
+    def part(op, x, work, params, target, far, of_rule, batch):
+        dy, w, b = at(work, op.dy), at(params, op.weights), at(params, op.bias)
+        tw, tb, ldx, ldy = at(target, op.weights), at(target, op.bias), op.ld_in, op.ld_out
+        vector, total = zeros(dy, 1, 1), number_like(dy, 0.0)
+        for i in range(batch):
+            total += read(at(dy, i * ldy))
+        rule(keep_columns(splat(vector, total), 1), b, tb, far, 0, at(of_rule, op.bias_numbers))
+        for k in range(0, op.n_in, width(vector)):
+            dw = keep_columns(product(vector, batch, dy, 0, ldy, at(x, k), ldx), op.n_in - k)
+            rule(dw, at(w, k), at(tw, k), far, 0, at(of_rule, op.weight_numbers))
+
+    return part
+
+
+column = Operation(column_forward, column_input_gradient, column_parameters)

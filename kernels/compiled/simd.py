@@ -28,14 +28,14 @@ WIDE = 4 if VECTOR_BYTES == 64 else 2
 
 
 class TileType(types.Type):
-    """The type of `rows` × `cols` SIMD vectors of `dtype`."""
+    """The type of `rows` × `cols` SIMD vectors of `dtype`; their lanes are those of a register, or as given."""
 
-    def __init__(self, dtype, rows, cols):
+    def __init__(self, dtype, rows, cols, lanes=None):
         self.dtype = dtype
         self.rows = rows
         self.cols = cols
-        self.lanes = VECTOR_BYTES // (dtype.bitwidth // 8)
-        super().__init__(f"Tile({dtype}, {rows}, {cols})")
+        self.lanes = lanes or VECTOR_BYTES // (dtype.bitwidth // 8)
+        super().__init__(f"Tile({dtype}, {rows}, {cols}, {self.lanes})")
 
     @property
     def count(self):
@@ -208,6 +208,17 @@ def zeros(typingctx, p, rows, cols):
         return cgutils.get_null_value(context.get_value_type(tile_type))
 
     return tile_type(p, rows, cols), codegen
+
+
+@intrinsic(prefer_literal=True)
+def numbers(typingctx, p, rows):
+    """A tile of +0 that is one number wide, of the type of those at `p`; `rows` is a constant."""
+    tile_type = TileType(p.dtype, rows.literal_value, 1, lanes=1)
+
+    def codegen(context, builder, signature, args):
+        return cgutils.get_null_value(context.get_value_type(tile_type))
+
+    return tile_type(p, rows), codegen
 
 
 @intrinsic

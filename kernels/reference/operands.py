@@ -66,6 +66,11 @@ class Operands:
         return rows(self._params, self.row.weights, 1, self.row.ld_out)
 
     @property
+    def weight_column(self):
+        """The weights of an operation whose output is one wide."""
+        return rows(self._params, self.row.weights, self.n_in, 1)
+
+    @property
     def bias(self):
         return rows(self._params, self.row.bias, 1, self.row.ld_out)
 
@@ -86,10 +91,15 @@ class Operands:
         return self._kept(self.row.weights, 1)
 
     @property
+    def weight_column_kept(self):
+        return self._kept(self.row.weights, self.n_in, 1)
+
+    @property
     def bias_kept(self):
         return self._kept(self.row.bias, 1)
 
-    def _kept(self, offset, count):
-        """(kinds, count, ld_out): what is kept of a parameter."""
+    def _kept(self, offset, count, ld=None):
+        """(kinds, count, ld): what is kept of a parameter, whose rows are those of the output where nothing is said."""
+        ld = self.row.ld_out if ld is None else ld
         kinds = self._target.reshape(-1, self._params.size)
-        return kinds[:, offset : offset + count * self.row.ld_out].reshape(len(kinds), count, self.row.ld_out)
+        return kinds[:, offset : offset + count * ld].reshape(len(kinds), count, ld)

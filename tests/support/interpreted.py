@@ -68,6 +68,9 @@ def stand_in(vector_bytes, wide):
     def zeros(p, rows, cols):
         return Tile(np.zeros((rows, cols * vector_bytes // p.flat.itemsize), p.flat.dtype), cols)
 
+    def numbers(p, rows):
+        return Tile(np.zeros((rows, 1), p.flat.dtype), 1)
+
     def one_row(tile):
         return Tile(np.zeros_like(tile.values[:1]), tile.cols)
 
@@ -166,7 +169,7 @@ def stand_in(vector_bytes, wide):
     vars(module).update(
         VECTOR_BYTES=vector_bytes, WIDE=wide, pointer=pointer, at=at, read=read, write=write, zeros=zeros,
         number_like=lambda p, value: p.flat.dtype.type(value),
-        one_row=one_row, width=width, splat=splat, load=load, prefetch=load, store=store,
+        numbers=numbers, one_row=one_row, width=width, splat=splat, load=load, prefetch=load, store=store,
         outer_fma=outer_fma,
         fma=elementwise(lambda a, b, c: a * b + c), add=elementwise(np.add), subtract=elementwise(np.subtract),
         multiply=elementwise(np.multiply), sign=elementwise(np.sign), flush=elementwise(flush),

@@ -21,7 +21,7 @@ def alone(call, name, case, kinds=1, **settings):
     op.work, op.params, op.target = (call.flat(array.size) for array in (op.work, op.params, op.target))
     call.arguments.update({field: op.padded(field) for field in ("x", "y", "dx", "dy")})
     call.arguments.update(w=op.padded("weights"), b=op.padded("bias"))
-    call.arguments.update(batch=case.batch, n_in=case.n_in, n_out=case.n_out, **settings)
+    call.arguments.update(batch=case.batch, n_in=case.n_in, n_out=op.n_out, **settings)
     call.op = op
     return op
 
@@ -42,19 +42,31 @@ def runs_part(call, role, rule=None):
     call.prepared = partial(_prepared, call, role, rule)
 
 
-def linear_forward(call, case, rng, draw, rectified=False):
-    alone(call, "linear.linear", case, rectified=rectified)
+def linear(call, of, case, kinds=1, **settings):
+    """A product, with its buffers as `alone` gives them; the case, whose output is one wide where it is a column's."""
+    case = case._replace(n_out=1) if of == "column" else case
+    return alone(call, f"linear.{of}", case, kinds, **settings), case
+
+
+def fill_weights(call, view, values):
+    """Weights (n_in, n_out), which a column holds in one row, with their pads."""
+    fill(view, values.T if call.op.is_column else values, 0)
+
+
+def linear_forward(call, case, rng, draw, of="linear", rectified=False):
+    _, case = linear(call, of, case, rectified=rectified)
     fill(call["x"], draw(rng, (case.batch, case.n_in)))
-    fill(call["w"], draw(rng, (case.n_in, case.n_out)), 0)
+    fill_weights(call, call["w"], draw(rng, (case.n_in, case.n_out)))
     fill(call["b"], draw(rng, (1, case.n_out)), 0)
-    call.allow(call["y"])
+    for row in call["y"]:
+        call.allow(row[:1] if of == "column" else row)
     runs_part(call, "forward")
 
 
-def linear_input(call, case, rng, draw, masked=False):
-    op = alone(call, "linear.linear", case, masked=masked)
+def linear_input(call, case, rng, draw, of="linear", masked=False):
+    op, case = linear(call, of, case, masked=masked)
     fill(call["dy"], draw(rng, (case.batch, case.n_out)), 0)
-    fill(call["w"], draw(rng, (case.n_in, case.n_out)), 0)
+    fill_weights(call, call["w"], draw(rng, (case.n_in, case.n_out)))
     fill(call["x"], draw(rng, (case.batch, case.n_in)))
     numbers = SCRATCH_ROW_BYTES // call.dtype.itemsize
     call.allow(op.work[op.row["scratch"] : op.row["scratch"] + call["dy"].shape[1] * numbers])
@@ -62,11 +74,11 @@ def linear_input(call, case, rng, draw, masked=False):
     runs_part(call, "input")
 
 
-def linear_parameters(call, case, rng, draw, add_to=False):
-    op = alone(call, "linear.linear", case)
+def linear_parameters(call, case, rng, draw, of="linear", add_to=False):
+    op, case = linear(call, of, case)
     call.arguments.update(dw=op.padded("weights_kept")[0], db=op.padded("bias_kept")[0], numbers=(float(add_to),))
     dw, db = draw(rng, (case.n_in, case.n_out)), draw(rng, (1, case.n_out))
-    fill(call["dw"], dw if add_to else np.full_like(dw, NAN), 0)
+    fill_weights(call, call["dw"], dw if add_to else np.full_like(dw, NAN))
     fill(call["db"], db if add_to else np.full_like(db, NAN), 0)
     fill(call["dy"], draw(rng, (case.batch, case.n_out)), 0)
     fill(call["x"], draw(rng, (case.batch, case.n_in)))
@@ -188,9 +200,11 @@ def layer_norm_parameters(call, case, rng, draw, add_to=False, far=1.0):
 
 
 OF_OPERATIONS = {
-    "linear_forward": linear_forward,
-    "linear_input": linear_input,
-    "linear_parameters": linear_parameters,
+    **{
+        f"{of}_{role}": partial(builder, of=of)
+        for of in ("linear", "column")
+        for role, builder in (("forward", linear_forward), ("input", linear_input), ("parameters", linear_parameters))
+    },
     **{f"{name}_forward": partial(activation_forward, of=name) for name in ACTIVATIONS},
     **{f"{name}_input": partial(activation_input, of=name) for name in ACTIVATIONS},
     "dropout_forward": dropout_forward,

@@ -1,6 +1,6 @@
 """Cases of the rules of optimizers, which `RULES` lists: a new rule is a row of it.
 
-From a row follow three cases: the rule in the part of `Linear` and in that of layer normalization, and by itself on
+From a row follow four cases: the rule in both parts of `Linear` and in that of layer normalization, and by itself on
 gradients that were kept. `train` in `program_cases` takes any of the rules.
 """
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from calls import fill
-from operation_cases import after_forward, alone, layer_norm, runs_part
+from operation_cases import after_forward, fill_weights, layer_norm, linear, runs_part
 
 from fastnp.kernels import padded
 from fastnp.kernels.reference import updates
@@ -65,11 +65,11 @@ def plan_of(kernels, rule, char, far, ranges, tensors=None):
     return planned(kernels, names, char, far, RULES[rule].counts, ranges, tensors)
 
 
-def _linear(call, case, rng, draw, rule, numbers=None):
+def _linear(call, case, rng, draw, rule, of="linear", numbers=None):
     """As `linear_parameters`, and the update of w and b by these gradients at once."""
-    op = alone(call, "linear.linear", case, len(RULES[rule].kept))
+    op, case = linear(call, of, case, len(RULES[rule].kept))
     for name, shape in ("w", (case.n_in, case.n_out)), ("b", (1, case.n_out)):
-        fill(call[name], draw(rng, shape), 0)
+        _fill(call, name, call[name], draw(rng, shape))
         _keep(call, op, rule, name, rng, draw, shape)
     fill(call["dy"], draw(rng, (case.batch, case.n_out)), 0)
     fill(call["x"], draw(rng, (case.batch, case.n_in)))
@@ -86,12 +86,16 @@ def _layer_norm(call, case, rng, draw, rule, numbers=None, far=1.0):
     _updates(call, rule, numbers)
 
 
+def _fill(call, name, view, values):
+    fill_weights(call, view, values) if name == "w" else fill(view, values, 0)
+
+
 def _keep(call, op, rule, name, rng, draw, shape):
     """Draw what is kept of w or b, as `vw` where its letter is v; parameter and kept may be written."""
     call.allow(call[name])
     kinds = op.padded("weights_kept" if name == "w" else "bias_kept")
     for (letter, made), kind in zip(RULES[rule].kept.items(), kinds, strict=True):
-        fill(kind, made(draw(rng, shape)), 0)
+        _fill(call, name, kind, made(draw(rng, shape)))
         call.allow(kind)
         call.arguments[letter + name] = kind
 
@@ -139,6 +143,7 @@ OF_RULES = {
     name: partial(builder, rule=rule)
     for rule in RULES
     for name, builder in (
-        (f"linear_{rule}", _linear), (f"layer_norm_{rule}", _layer_norm), (f"{rule}_update", _flat),
+        (f"linear_{rule}", _linear), (f"column_{rule}", partial(_linear, of="column")),
+        (f"layer_norm_{rule}", _layer_norm), (f"{rule}_update", _flat),
     )
 } | {"squares": squares}  # fmt: skip
