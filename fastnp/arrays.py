@@ -57,11 +57,25 @@ def check_dtype(dtype: Any) -> np.dtype:
     return FLOATS[FLOATS.index(checked)]  # these very objects, in native byte order, for those that compare quickly
 
 
-def aligned_zeros(size: int, dtype: np.dtype, alignment: int = 64) -> np.ndarray:
-    """A flat array of zeros that starts on a cache line."""
-    raw = np.zeros(size * dtype.itemsize + alignment, np.uint8)
-    start = -raw.__array_interface__["data"][0] % alignment
-    return np.ndarray(size, dtype, raw, start)
+LINE, PAGE = 64, 4096
+
+
+def address_of(array: np.ndarray) -> int:
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
+def aligned_zeros(size: int, dtype: np.dtype, above: np.ndarray | None = None, distance: int = 0) -> np.ndarray:
+    """A flat array of zeros that starts on a cache line; where asked for, so many bytes above another, modulo a page.
+
+    A load waits for a store before it whose address has the same last twelve bits. An array that is not as large as the
+    distance hardly meets the other, and stays where it is.
+    """
+    wanted, modulus = 0, LINE
+    if above is not None and size * dtype.itemsize >= distance:
+        wanted, modulus = address_of(above) + distance, PAGE
+    raw = np.zeros(size * dtype.itemsize + modulus, np.uint8)
+    return np.ndarray(size, dtype, raw, (wanted - address_of(raw)) % modulus)
 
 
 def positions(indices: Any, owner: str) -> np.ndarray:

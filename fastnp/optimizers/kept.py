@@ -24,13 +24,16 @@ from ..kernels.table import (
 from ..overrides import is_plain
 from ..tensor import Tensor
 
+# Bytes from the parameters to what is kept of them, modulo a page: just below the parameters it would slow updates.
+KEPT_ABOVE = 1792
+
 
 class Kept:
     """What is kept of the tensors of one arena: so many numbers of each kind, at the same places."""
 
     def __init__(self, arena: Arena, kinds: int):
         self.kinds, self.size = kinds, arena.data.size
-        self.flat = aligned_zeros(kinds * self.size, arena.dtype)
+        self.flat = aligned_zeros(kinds * self.size, arena.dtype, arena.data, KEPT_ABOVE)
 
     def of(self, tensor: Tensor) -> list[np.ndarray]:
         """The arrays that belong to a tensor, one of each kind."""
