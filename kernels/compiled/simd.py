@@ -693,14 +693,13 @@ def sign(typingctx, a):
 
 @intrinsic
 def flush(typingctx, a):
-    """a, with subnormal numbers replaced by +0."""
-    smallest_normal = float(np.finfo(np.float32 if a.dtype == types.float32 else np.float64).tiny)
+    """a, with +0 for subnormal numbers, and for −0: wherever no bit of the exponent is set."""
+    bits, exponent = (32, 0x7F800000) if a.dtype == types.float32 else (64, 0x7FF << 52)
 
     def operation(builder, x):
-        tiny, minus_tiny = (
-            _splat(builder, x.type, ir.Constant(x.type.element, s)) for s in (smallest_normal, -smallest_normal)
-        )
-        small = builder.and_(builder.fcmp_ordered("<", x, tiny), builder.fcmp_ordered(">", x, minus_tiny))
+        integers = ir.VectorType(ir.IntType(bits), a.lanes)
+        of_exponent = builder.and_(builder.bitcast(x, integers), ir.Constant(integers, [exponent] * a.lanes))
+        small = builder.icmp_unsigned("==", of_exponent, ir.Constant(integers, None))
         return builder.select(small, ir.Constant(x.type, None), x)
 
     return _elementwise(a, operation)
