@@ -10,7 +10,7 @@ A *panel* is a strip of columns as wide as one tile. The `_panels` functions fil
 is room for, starting at column j, and return the column where they stopped; a tile one vector wide does
 the rest (one of two vectors between them was no faster, and took a second more to compile).
 Up to three rows are left over below the tiles of four. Forward has a tile of one row for them, for the sake
-of single samples; backward takes the tile of four for each, with a distance of 0 between its rows.
+of single samples; dx takes the tile of four for each, with a distance of 0 between its rows, and dw that for all.
 
 Where the output is one wide, the weights are a *column*, whose numbers lie side by side (`column`): its products are
 sums of four rows at once, an outer product, and vectors along the inputs.
@@ -141,19 +141,19 @@ def _parameter_panels(rule, ahead, tile, j, w, b, tw, tb, far, nw, nb, dy, ldy, 
         for i in range(batch):
             total = add(total, load(row, at(dy, i * ldy + j), 0))
         rule(keep_columns(total, n_out - j), at(b, j), at(tb, j), far, 0, nb)
-        k = 0
-        while k < n_in:
-            four = n_in - k >= 4  # else the same row four times
-            kj = k * ldy + j
+        for k in range(0, n_in, 4):  # where fewer than four are left, pads of x are behind them
+            kj, left = k * ldy + j, n_in - k
             if batch > 8:  # else the product is over before they arrive
-                ahead(tile, at(w, kj), at(tw, kj), far, ldy * four)
-            acc = keep_columns(product(tile, batch, at(x, k), four, ldx, at(dy, j), ldy), n_out - j)
+                ahead(tile, at(w, kj), at(tw, kj), far, ldy * (left >= 4))
+            acc = keep_columns(product(tile, batch, at(x, k), 1, ldx, at(dy, j), ldy), n_out - j)
+            # Row by row: with all that a rule reads and keeps, a tile would not fit in the registers.
             rule(row_of(acc, 0), at(w, kj), at(tw, kj), far, 0, nw)
-            if four:  # row by row: with all that a rule reads and keeps, a tile would not fit in the registers
+            if left > 1:
                 rule(row_of(acc, 1), at(w, kj + ldy), at(tw, kj + ldy), far, 0, nw)
+            if left > 2:
                 rule(row_of(acc, 2), at(w, kj + 2 * ldy), at(tw, kj + 2 * ldy), far, 0, nw)
+            if left > 3:
                 rule(row_of(acc, 3), at(w, kj + 3 * ldy), at(tw, kj + 3 * ldy), far, 0, nw)
-            k += 4 if four else 1
         j += width(tile)
     return j
 
