@@ -9,6 +9,9 @@ All three products are one loop (`product`) over tiles of four rows by up to `WI
 A *panel* is a strip of columns as wide as one tile. The `_panels` functions fill as many panels as there
 is room for, starting at column j, and return the column where they stopped; a tile one vector wide does
 the rest (one of two vectors between them was no faster, and took a second more to compile).
+In tiles one vector wide, each sum waits for the one before, and there are few beside it: forward and dx take eight rows
+at once there, where there are so many.
+
 Up to three rows are left over below the tiles of four. Forward has a tile of one row for them, for the sake
 of single samples; dx takes the tile of four for each, with a distance of 0 between its rows, and dw that for all.
 
@@ -59,8 +62,9 @@ def _forward_tile(tile, y, ldy, x, ldx, w, ldw, b, depth, rectified):
     store(acc, y, ldy)
 
 
-@inner
-def _forward_panels(tile, j, y, ldy, x, ldx, w, b, batch, n_in, n_out, rectified):
+@inlined
+def _forward_wide(tile, y, ldy, x, ldx, w, b, batch, n_in, n_out, rectified):
+    j = 0
     while ldy - j >= width(tile):
         depth = n_in if j < n_out else 0  # pads alone: nothing to sum
         for i in range(0, batch - 3, 4):
@@ -73,12 +77,30 @@ def _forward_panels(tile, j, y, ldy, x, ldx, w, b, batch, n_in, n_out, rectified
     return j
 
 
+@inlined
+def _forward_narrow(tile, eight, start, y, ldy, x, ldx, w, b, batch, n_in, n_out, rectified):
+    for j in range(start, ldy, width(tile)):
+        depth, i = n_in if j < n_out else 0, 0
+        while batch - i >= 8:
+            yij, xi, wj, bj = at(y, i * ldy + j), at(x, i * ldx), at(w, j), at(b, j)
+            _forward_tile(eight, yij, ldy, xi, ldx, wj, ldy, bj, depth, rectified)
+            i += 8
+        while batch - i >= 4:
+            yij, xi, wj, bj = at(y, i * ldy + j), at(x, i * ldx), at(w, j), at(b, j)
+            _forward_tile(tile, yij, ldy, xi, ldx, wj, ldy, bj, depth, rectified)
+            i += 4
+        while i < batch:
+            yij, xi, wj, bj = at(y, i * ldy + j), at(x, i * ldx), at(w, j), at(b, j)
+            _forward_tile(one_row(tile), yij, ldy, xi, ldx, wj, ldy, bj, depth, rectified)
+            i += 1
+
+
 def forward(op, x, work, params, batch):
     """y = x·w + b, or its positive part."""
     y, w, b = at(work, op.y), at(params, op.weights), at(params, op.bias)
     ldy, ldx, n_in, n_out, rectified = op.ld_out, op.ld_in, op.n_in, op.n_out, op.rectified != 0
-    j = _forward_panels(zeros(y, 4, WIDE), 0, y, ldy, x, ldx, w, b, batch, n_in, n_out, rectified)
-    _forward_panels(zeros(y, 4, 1), j, y, ldy, x, ldx, w, b, batch, n_in, n_out, rectified)
+    j = _forward_wide(zeros(y, 4, WIDE), y, ldy, x, ldx, w, b, batch, n_in, n_out, rectified)
+    _forward_narrow(zeros(y, 4, 1), zeros(y, 8, 1), j, y, ldy, x, ldx, w, b, batch, n_in, n_out, rectified)
 
 
 # --- dx = dy·wᵀ ---
@@ -105,8 +127,7 @@ def _input_tile(tile, i, x_row, y_row, j, dx, ldx, dy, ldy, wt, ldwt, x, n_in, d
 
 
 @inlined
-def _input_rows(tile, j, dx, ldx, dy, ldy, wt, ldwt, x, batch, n_in, depth, masked):
-    i = 0
+def _input_rows(tile, i, j, dx, ldx, dy, ldy, wt, ldwt, x, batch, n_in, depth, masked):
     while i < batch:
         four = batch - i >= 4  # else the same row four times
         _input_tile(tile, i, ldx * four, ldy * four, j, dx, ldx, dy, ldy, wt, ldwt, x, n_in, depth, masked)
@@ -117,16 +138,20 @@ def input_gradient(op, x, work, params, batch):
     """dx = dy·wᵀ; where x is the positive part of something, only where it is positive."""
     dx, dy, w, scratch = at(work, op.dx), at(work, op.dy), at(params, op.weights), at(work, op.scratch)
     ldx, ldy, n_in, masked = op.ld_in, op.ld_out, op.n_in, op.masked != 0
-    wide, narrow = zeros(dx, 4, WIDE), zeros(dx, 4, 1)
+    wide, narrow, eight = zeros(dx, 4, WIDE), zeros(dx, 4, 1), zeros(dx, 8, 1)
     j, ld = 0, width(wide)  # of the scratch space, whatever stands there: a constant
     while j < ldx:
         columns = ld if ldx - j >= ld else width(narrow)
         depth = op.n_out if j < n_in else 0
         _pack_transposed(scratch, ld, columns, at(w, j * ldy), ldy, n_in - j, depth)
         if columns == ld:
-            _input_rows(wide, j, dx, ldx, dy, ldy, scratch, ld, x, batch, n_in, depth, masked)
+            _input_rows(wide, 0, j, dx, ldx, dy, ldy, scratch, ld, x, batch, n_in, depth, masked)
         else:
-            _input_rows(narrow, j, dx, ldx, dy, ldy, scratch, ld, x, batch, n_in, depth, masked)
+            i = 0
+            while batch - i >= 8:
+                _input_tile(eight, i, ldx, ldy, j, dx, ldx, dy, ldy, scratch, ld, x, n_in, depth, masked)
+                i += 8
+            _input_rows(narrow, i, j, dx, ldx, dy, ldy, scratch, ld, x, batch, n_in, depth, masked)
         j += columns
 
 
@@ -195,7 +220,7 @@ def column_input_gradient(op, x, work, params, batch):
     dx, dy, w, ldx, ldy = at(work, op.dx), at(work, op.dy), at(params, op.weights), op.ld_in, op.ld_out
     tile = zeros(dx, 4, 1)
     for j in range(0, ldx, width(tile)):
-        _input_rows(tile, j, dx, ldx, dy, ldy, at(w, j), 0, x, batch, op.n_in, 1, op.masked != 0)
+        _input_rows(tile, 0, j, dx, ldx, dy, ldy, at(w, j), 0, x, batch, op.n_in, 1, op.masked != 0)
 
 
 def column_parameters(rule, ahead):
