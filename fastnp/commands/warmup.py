@@ -1,5 +1,6 @@
 """The command `fastnp warmup`: compiles the kernels ahead."""
 
+import itertools
 import re
 import shutil
 import time
@@ -38,6 +39,13 @@ def part_names() -> list[str]:
     return names
 
 
+def step_names(char: str) -> list[tuple[str, str]]:
+    """The steps of a loop with a model of a dtype, and what users may give them: arrays of either."""
+    given = [char, *({"f", "d"} - {char})]
+    names = [("backward", 2 * char), ("update", char)]
+    return names + [("forward", char + x) for x in given] + [("loss", 2 * char + target) for target in given]
+
+
 def compile_training(dtype: str) -> tuple[Sequential, SGD, MSE]:
     """Run `fit` and `predict` on a throwaway model, so that their kernels are compiled; draws no random number."""
     model = Sequential(Linear(1, 1, weight_attr=Constant(), dtype=dtype), ReLU())
@@ -50,12 +58,15 @@ def compile_training(dtype: str) -> tuple[Sequential, SGD, MSE]:
 
 def compile_everything(dtype: str) -> None:
     """As `compile_training`, with validation, too; the kernels of a loop written out, and all parts."""
+    char = np.dtype(dtype).char
     for name in part_names():
-        kernels().parts[name, np.dtype(dtype).char]
+        kernels().parts[name, char]
+    for (name, chars), holds in itertools.product(step_names(char), (True, False)):
+        kernels().steps[name, chars, holds]
     model, optimizer, loss_fn = compile_training(dtype)
     x = np.ones((1, 1))
     fit(model, loss_fn, optimizer, DataLoader(ArrayDataset(x, x)), epochs=1, progress=False, validation=(x, x))
-    optimizer.clip_norm = 1.0
+    optimizer.clip_norm, loss_fn.reduction = 1.0, "none"
     loss_fn(model(x), x)
     model.backward(loss_fn.backward())
     optimizer.step()

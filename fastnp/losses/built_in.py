@@ -22,6 +22,7 @@ from .loss import Loss
 
 REDUCTIONS = {"mean": MEAN, "sum": SUM, "none": EACH}
 _array, _thread = np.ndarray, threading.get_ident
+NOTHING = (None,) * 8
 _NO_NUMBERS = {char: np.zeros(0, char) for char in "fd"}
 
 
@@ -38,15 +39,11 @@ class BuiltInLoss(Loss):
     _does_itself = ""  # the kind of an activation that must not stand before it
     reduction = "mean"
 
-    # What a call takes that is as the one before but for the numbers in its arrays.
-    _pred_dtype: Any = None  # or None where the next has to be looked at
-    _target_dtype: Any = None
-    _in_thread = 0  # another one's would write where this one's results are
-    _backend = ""
-    _step: Any = None
-    _kept: Any = None  # what `_last` shows
-    _block: Any = None
-    _numbers: Any = None
+    # What a call takes that is as the one before but for the numbers in its arrays, as a tuple that is set at once: the
+    # dtypes of pred and target, None where the next has to be looked at; the thread, for another one's results would go
+    # to the same place; the name of the backend; what to call, with the array that `_last` shows and a block; and what
+    # that names.
+    _next: tuple[Any, ...] = NOTHING
 
     def __init__(self, name: str, reduction: str):
         super().__init__(name)
@@ -124,19 +121,20 @@ class BuiltInLoss(Loss):
 
     def _copy_of(self, i: int) -> np.ndarray | None:
         last: np.ndarray | None = self._last[i]
-        return last if last is None or self._pred_dtype is None else last.copy()
+        return last if last is None or self._next is NOTHING else last.copy()
 
     def __call__(self, pred: Any, target: Any, weight: Any = None) -> Any:
+        of_pred, of_target, thread, name, step, kept, block, _ = self._next
         if (
             type(pred) is _array
             and type(target) is _array
-            and pred.dtype is self._pred_dtype
-            and target.dtype is self._target_dtype
+            and pred.dtype is of_pred
+            and target.dtype is of_target
             and weight is None
-            and _thread() == self._in_thread
-            and (local() or backend.process) is self._backend
+            and _thread() == thread
+            and (local() or backend.process) is name
         ):
-            loss = self._step(self._kept, pred, target, self._block)
+            loss = step(kept, pred, target, block)
             if loss == loss:  # else the careful way says what it is
                 return loss
         return super().__call__(pred, target, weight)
@@ -177,7 +175,7 @@ class BuiltInLoss(Loss):
         running = kernels()
         loss = running.loss(running.parts[self._part(shape) + ".sum", char], results, rows, targets, numbers, reduction)
         gradient = results[0]
-        put(self, _pred_dtype=None)
+        put(self, _next=NOTHING)
         self._last[:] = pred, target, gradient if rows is pred else gradient.reshape(pred.shape)
         return self._each(results[1].reshape(pred.shape)) if reduction == EACH else loss
 
@@ -195,21 +193,20 @@ class BuiltInLoss(Loss):
         block = block_of_loss(part, REDUCTIONS[self.reduction], numbers, pred.shape)
         step = running.steps["loss", 2 * dtype.char + target.dtype.char, pred.size <= SOON]
         kept = np.empty((3, *pred.shape), dtype)
-        put(self, _pred_dtype=None)
+        put(self, _next=NOTHING)
         loss: float = step(kept.reshape(3, -1), pred, target, block)
         self._last[:] = kept[1], kept[2], kept[0]
-        put(self, _kept=kept.reshape(3, -1), _block=block, _numbers=numbers, _step=step)
-        put(self, _backend=local() or backend.process, _in_thread=_thread(), _target_dtype=target.dtype)
-        put(self, _pred_dtype=dtype)
+        of = pred.dtype, target.dtype, _thread(), local() or backend.process
+        put(self, _next=(*of, step, kept.reshape(3, -1), block, numbers))
         return loss
 
     def __setattr__(self, name: str, value: Any) -> None:
+        put(self, _next=NOTHING)  # first, for Ctrl-C may come in between
         super().__setattr__(name, value)
-        put(self, _pred_dtype=None)
 
     def __delattr__(self, name: str) -> None:
+        put(self, _next=NOTHING)
         super().__delattr__(name)
-        put(self, _pred_dtype=None)
 
     def backward(self) -> np.ndarray:
         """The gradient of the last loss with respect to pred, in a new array."""
@@ -219,17 +216,12 @@ class BuiltInLoss(Loss):
         return gradient.copy()
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {name: value for name, value in vars(self).items() if name not in _OF_THIS_PROCESS}
+        state = {name: value for name, value in vars(self).items() if name != "_next"}
         return state | {"_last": [None if last is None else last.copy() for last in self._last]}
 
     def __repr__(self) -> str:
         settings = [f"{name}={getattr(self, name)!r}" for name in (*self._settings, "reduction")]
         return f"{type(self).__name__}({', '.join(settings)})"
-
-
-_OF_THIS_PROCESS = (
-    "_pred_dtype", "_target_dtype", "_in_thread", "_backend", "_step", "_kept", "_block", "_numbers",
-)  # fmt: skip
 
 
 def refuse_numbers(owner: str, target: np.ndarray, right: np.ndarray, first: int, expected: str) -> None:

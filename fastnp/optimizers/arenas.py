@@ -21,6 +21,7 @@ from .singly import SQUARES_PART, step_by_tensor
 
 # What the next steps need: the backend that plans are made for, settings as an array, and what sums up squares.
 _NOT_LINKED = None, None, None
+NOT_READY = -1, "", (), None
 _set = object.__setattr__
 
 
@@ -42,11 +43,10 @@ class ArenaOptimizer(LaidOut):
 
     # Of this process:
     _linked_to: tuple[Any, Any, Any] = _NOT_LINKED
-    # Where a step is as the one before, it takes these: for each arena what to call, with what, and the arena.
-    _ready: Sequence[tuple[Any, ...]] = ()
-    _ready_as_of = -1
-    _backend = ""
-    _flags: Sequence[np.ndarray] | None = None  # of the arenas, where all that is in these is cleared together
+    # Where nothing has changed, the next step takes these, a tuple that is set at once: as of when that is, the name of
+    # the backend, what to call for each arena, with what, and what that names; and the flags of the arenas, where all
+    # that is in these is cleared together, or None.
+    _ready: tuple[Any, ...] = NOT_READY
 
     def __init__(
         self,
@@ -100,6 +100,7 @@ class ArenaOptimizer(LaidOut):
 
     def _link_to(self, running: Any) -> tuple[Any, Any, Any]:
         """Find out what the next steps need of a backend."""
+        put(self, _ready=NOT_READY)
         for held in self._held_arenas:
             held.next_plan = self._kernel_plan(held, running, "flat", "squares")
         clips = self.clip_norm is not None
@@ -110,25 +111,26 @@ class ArenaOptimizer(LaidOut):
         return linked
 
     def _unlink(self) -> None:
-        put(self, _linked_to=_NOT_LINKED, _ready_as_of=-1)
+        put(self, _ready=NOT_READY, _linked_to=_NOT_LINKED)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
         if name != "learning_rate":
-            self._unlink()
+            self._unlink()  # first, for Ctrl-C may come in between
+        super().__setattr__(name, value)
 
     def __delattr__(self, name: str) -> None:
-        super().__delattr__(name)
         self._unlink()
+        super().__delattr__(name)
 
     def step(self) -> None:
         paced = self._paced_by is not None
         rate = self.learning_rate if paced else self._fixed_rate  # first, for a schedule of the user's may do anything
-        if self._ready_as_of == overrides.changes and (local() or backend.process) is self._backend:
+        as_of, name, steps, _ = self._ready
+        if as_of == overrides.changes and (local() or backend.process) is name:
             done = self.updates
-            for step, kept, block, arena in self._ready:
+            for step, kept, block, held, _ in steps:
                 if step(kept, block, rate, done):
-                    arena.write_cleared()
+                    held.arena.write_cleared()
                     step(kept, block, rate, done)
             _set(self, "updates", done + 1)
         else:
@@ -150,8 +152,9 @@ class ArenaOptimizer(LaidOut):
             self._step_clipped(running, linked, rate)
             return
         steps = self._steps(running, linked[1])
-        for step, kept, block, _ in steps:
-            step(kept, block, rate, done)
+        for step, kept, block, _, _ in steps:
+            stopped = step(kept, block, rate, done)
+            assert not stopped
         _set(self, "updates", done + 1)
         if self._linked_to is linked and type(self).learning_rate is Optimizer.learning_rate:
             self._get_ready(steps)
@@ -168,20 +171,22 @@ class ArenaOptimizer(LaidOut):
         _set(self, "updates", done + 1)
 
     def _steps(self, running: Any, settings: np.ndarray) -> list[tuple[Any, ...]]:
-        """For each arena what to call, with what, and the arena."""
+        """For each arena what to call, with what, and what that names."""
         steps = [running.steps["update", held.char, held.data.size <= SOON] for held in self._held_arenas]
-        return [(step, *held.block(settings)) for step, held in zip(steps, self._held_arenas, strict=True)]
+        return [
+            (step, *held.block(settings), held, settings) for step, held in zip(steps, self._held_arenas, strict=True)
+        ]
 
     def _get_ready(self, steps: Sequence[tuple[Any, ...]]) -> None:
         """From now on steps are made by these, if nothing changes."""
         flags = [held.arena.flags for held in self._held_arenas if held.is_all and held.plain]
-        put(self, _ready=steps, _flags=flags if len(flags) == len(steps) else None)
-        put(self, _backend=local() or backend.process)
-        put(self, _ready_as_of=self._as_of)
+        of_all = flags if len(flags) == len(steps) else None
+        put(self, _ready=(self._as_of, local() or backend.process, steps, of_all))
 
     def clear_grad(self) -> None:
-        if self._ready_as_of == overrides.changes and self._flags is not None:
-            for flags in self._flags:
+        as_of, _, _, of_all = self._ready
+        if as_of == overrides.changes and of_all is not None:
+            for flags in of_all:
                 flags[STALE] = 1
             return
         for held in self._kernel_held():

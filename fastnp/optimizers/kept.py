@@ -88,13 +88,13 @@ class Held:
             or self._decays != [tensor.decays for tensor in self.tensors]
         )
 
-    def block(self, settings: np.ndarray) -> tuple[np.ndarray, np.ndarray, Arena]:
-        """What is kept, and the block of an update by `next_plan` with these settings; and the arena.
+    def block(self, settings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What is kept, and the block of an update by `next_plan` with these settings.
 
         All stands where the block says for as long as this object and the settings do.
         """
         block = block_of_update(self.next_plan, self.data, self.grad, self.arena.flags, settings)
-        return self.kept[np.newaxis], block, self.arena
+        return self.kept[np.newaxis], block
 
     def trained_in(self, program: Any, apart: bool, parameters: Sequence[Tensor]) -> Any:
         """What `program.trained_by` says of all parameters of the optimizer, which stay the same while this stands."""

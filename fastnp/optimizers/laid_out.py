@@ -129,5 +129,4 @@ class LaidOut(Optimizer):
 
 _OF_THIS_PROCESS = (
     "_held_arenas", "_places_kept", "_laid_out", "_kinds_kept", "_by_kernel", "_as_of", "_linked_to", "_ready",
-    "_ready_as_of", "_backend", "_flags",
 )  # fmt: skip

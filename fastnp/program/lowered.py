@@ -89,12 +89,11 @@ class Lowered:
 
     def follow_tensors(self) -> None:
         """If tensors have moved, bring them together again and point the tables at their new places."""
-        if not self.arena.dead:
-            return
-        if any(tensor.dtype != self.dtype for tensor in self.tensors):
-            raise ValueError(f"{self._ops[0].name}: backward before forward, for its tensors were converted since")
-        self._gather()
-        if self._workspace is not None:
+        if self.arena.dead:
+            if any(tensor.dtype != self.dtype for tensor in self.tensors):
+                raise ValueError(f"{self._ops[0].name}: backward before forward, for its tensors were converted since")
+            self._gather()
+        if self._workspace is not None and self._workspace.arena is not self.arena:  # also where Ctrl-C came in between
             self._workspace.follow(self.arena, self.is_all)
 
     # --- the state of the layers ---

@@ -16,6 +16,8 @@ from .lowering import Workspace
 from .op import Job, NumbersAt, Update, Watched, trained_rows
 
 _trained: set[tuple[str, str, bool]] = set()  # backends, dtypes, whether watched: for which a kernel is compiled
+Expected = tuple[Any, str, Any, tuple[int, int], Any, Any]
+NOTHING: Expected = (None, "", None, (0, 0), None, None)
 _array, _empty = np.ndarray, np.empty
 SOON = 1 << 17  # multiplications, of which a pass has a few times as many
 
@@ -24,38 +26,33 @@ class Program(Lowered):
     """A run of operations, forward, backward and in training.
 
     Each way of a step is one call of a kernel. Where a step is as the one before, no more is looked at than that it is:
-    what the call takes was found then, and stands in the attributes below. Else it goes the careful way.
+    what the call takes was found then. Else it goes the careful way.
     """
 
-    _in_shape: tuple[int, int] = (0, 0)  # of the last input
-    _out_shape: tuple[int, int] = (0, 0)
-    _in_dtype: np.dtype | None = None  # of the last input, or None where the next has to be looked at
-    _gradient_dtype: np.dtype | None = None  # as of this program, once there was a pass backward
-    _backend = ""  # the name of the backend that the steps are of
-    _forward_step: Any = None
-    _forward_block: Any = None
-    _backward_step: Any = None
-    _backward_block: Any = None
+    # Each a tuple, for Ctrl-C may come between any two lines: the dtype of the array, or None where it has to be looked
+    # at, and the name of the backend; what to call, the shape and the block for it, and what that names.
+    _next_forward: Expected = NOTHING
+    _next_backward: Expected = NOTHING
 
     def lose_state(self) -> None:
+        self._next_forward = self._next_backward = NOTHING
         super().lose_state()
-        self._in_dtype = self._gradient_dtype = None
 
     # --- forward ---
 
     def forward(self, x: Any) -> np.ndarray:
         """The output (batch, n_out) for the input x (batch, n_in), in a new array."""
-        if type(x) is _array and x.dtype is self._in_dtype and (local() or backend.process) is self._backend:
-            out = _empty(self._out_shape, self.dtype)
-            if not self._forward_step(out, x, self._forward_block):
+        dtype, name, step, shape, block, _ = self._next_forward
+        if type(x) is _array and x.dtype is dtype and (local() or backend.process) is name:
+            out = _empty(shape, self.dtype)
+            if not step(out, x, block):
                 return out
         return self._forward_carefully(x)
 
     def _forward_carefully(self, x: Any) -> np.ndarray:
         x = self._checked_input(x)
-        self._in_dtype = self._gradient_dtype = None
-        if self.arena.dead:
-            self.follow_tensors()
+        self._next_forward = self._next_backward = NOTHING
+        self.follow_tensors()
         space, running = self._workspace, kernels()
         if space is None or len(x) != self._batch:
             space = self._reserve(len(x))
@@ -74,7 +71,8 @@ class Program(Lowered):
     def _out_of(self, space: Workspace, running: Any, x: np.ndarray) -> np.ndarray:
         """The output of a pass through a workspace."""
         out = np.empty((len(x), self.n_out), self.dtype)
-        self._step_of(running, "forward", len(x), x.dtype)(out, x, space.forward(running))
+        done = self._step_of(running, "forward", len(x), x.dtype)(out, x, space.forward(running))
+        assert done == 0
         return out
 
     def _step_of(self, running: Any, name: str, batch: int, dtype: np.dtype) -> Any:
@@ -83,19 +81,23 @@ class Program(Lowered):
 
     def _expect(self, space: Workspace, running: Any, x: np.ndarray) -> None:
         """Find what the next step takes if it is as this one."""
-        self._backend = local() or backend.process
-        self._forward_step = self._step_of(running, "forward", len(x), x.dtype)
-        self._forward_block = space.forward(running)
-        self._in_shape, self._out_shape = (len(x), self.n_in), (len(x), self.n_out)
-        self._in_dtype = x.dtype
+        name, step = local() or backend.process, self._step_of(running, "forward", len(x), x.dtype)
+        named = space, space.arena
+        self._next_forward = x.dtype, name, step, (len(x), self.n_out), space.forward(running), named
         if space.has_gone_backward(running):
             self._expect_back(space, running)
 
     def _expect_back(self, space: Workspace, running: Any) -> None:
         """Find what the next pass backward takes."""
-        self._backward_step = self._step_of(running, "backward", self._batch, self.dtype)
-        self._backward_block = space.backward(running)
-        self._gradient_dtype = self.dtype
+        name, step = local() or backend.process, self._step_of(running, "backward", self._batch, self.dtype)
+        self._next_backward = (
+            self.dtype,
+            name,
+            step,
+            (self._batch, self.n_in),
+            space.backward(running),
+            (space.arena, space),
+        )
 
     def _checked_input(self, x: Any) -> np.ndarray:
         x = real_array(x, self._input_name)
@@ -131,8 +133,7 @@ class Program(Lowered):
 
     def _predict_carefully(self, x: Any) -> np.ndarray:
         x = self._checked_input(x)
-        if self.arena.dead:
-            self.follow_tensors()
+        self.follow_tensors()
         space, running = self._borrow(len(x)), kernels()
         out = self._out_of(space, running, x)
         most = space.capacity
@@ -146,10 +147,10 @@ class Program(Lowered):
 
     def backward(self, gradient: Any) -> np.ndarray:
         """Add the parameters' gradients; the gradient (batch, n_in) of the input, in a new array."""
-        of_array = type(gradient) is _array and gradient.dtype is self._gradient_dtype
-        if of_array and (local() or backend.process) is self._backend:
-            dx = _empty(self._in_shape, self.dtype)
-            if not self._backward_step(dx, gradient, self._backward_block):
+        dtype, name, step, shape, block, _ = self._next_backward
+        if type(gradient) is _array and gradient.dtype is dtype and (local() or backend.process) is name:
+            dx = _empty(shape, self.dtype)
+            if not step(dx, gradient, block):
                 return dx
         return self._backward_carefully(gradient, None)
 
@@ -166,16 +167,16 @@ class Program(Lowered):
             raise ValueError(
                 f"{self._ops[of].name} got a gradient of shape {gradient.shape}; its last output had {shape}"
             )
-        if self.arena.dead:
-            self.follow_tensors()
+        self.follow_tensors()
         dx = np.empty((self._batch, self._ops[row or 0].n_in), self.dtype)
         block = space.backward(running) if row is None else space.apart(running, row)
         step = self._step_of(running, "backward", self._batch, self.dtype)
         gradient = gradient.astype(self.dtype, copy=False)
         if step(dx, gradient, block):
             self.arena.write_cleared()
-            step(dx, gradient, block)
-        if row is None and self._in_dtype is not None and (local() or backend.process) is self._backend:
+            done = step(dx, gradient, block)
+            assert done == 0
+        if row is None and self._next_forward is not NOTHING:
             self._expect_back(space, running)
         return dx
 
@@ -206,7 +207,8 @@ class Program(Lowered):
         self, losses: np.ndarray, job: Job, update: Update, data: calls.Arrays, watched: Watched | None = None
     ) -> int:
         """Run the kernel `train`, or `train_and_watch`, on staged rows; returns how many updates were made."""
-        self._forget_state()
+        if self.holds_state or self._batch >= 0:
+            self._forget_state()
         space, running = self._reserve(min(job.batch_size, job.rows)), kernels()
         arrays = space.training(running, *update[:2]), space.work, self.arena.data, *data
         space.hand_over()

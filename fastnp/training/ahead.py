@@ -89,11 +89,12 @@ class Ahead:
     """Trains on data sets of the user's own, an epoch at a time.
 
     Batches are stacked as the loader stacks them; a kernel trains on as many as take about 20 ms together, or the loop
-    on one of them that the kernel does not take.
+    on one of them that the kernel does not take. Where nobody `looks` between epochs, model and loss take up the state
+    that the last batch leaves when all are over, by `settle`.
     """
 
-    def __init__(self, held: AbstractContextManager[None]):
-        self._held = held
+    def __init__(self, held: AbstractContextManager[None], looks: bool):
+        self._held, self._looks = held, looks
         self._run: BatchesRun | None = None
         self._most = 1  # until one is compiled: for that, which takes seconds, Ctrl-C in the data set shall not wait
 
@@ -106,8 +107,11 @@ class Ahead:
         try:
             while more:
                 more = self._train_some(epoch, batches)
-        finally:
-            self._settle()
+        except BaseException:
+            self.settle()
+            raise
+        if self._looks:
+            self.settle()
         epoch.end()
 
     def _train_some(self, epoch: Epoch, batches: Iterator[Any]) -> bool:
@@ -142,7 +146,7 @@ class Ahead:
             count = taken_by(epoch.parts.loss_fn, run.program.n_out, columns)
             if count and run.train(epoch, batches, [column[:count] for column in columns]):
                 return count
-        self._settle()  # for the loop may come no further than the first line
+        self.settle()  # for the loop may come no further than the first line
         epoch.step(batches[0])
         return 1
 
@@ -153,11 +157,12 @@ class Ahead:
         if trained is None:
             return None
         if self._run is None or not self._run.is_for(trained, columns):
-            self._settle()
+            self.settle()
             self._run = BatchesRun(trained, loss_fn, optimizer, self._held, columns)
         return self._run
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """Leave model and loss as the last batch left them."""
         if self._run is not None:
             self._run.settle()
 

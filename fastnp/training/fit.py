@@ -93,8 +93,12 @@ def _run(
     finite, history = are_finite(held_ones), watch.history
     history._begin(watch.validation is not None)
     with progress_bar(epochs, progress) as bar, held_back() as held:
-        steps = _epochs(parts, epochs, callback is None, watch, held, Ahead(held) if stage else None)
-        done = _followed(steps, history, bar, callback)
+        ahead = Ahead(held, looks=callback is not None or not watch.sees_nothing)
+        steps = _epochs(parts, epochs, callback is None, watch, held, ahead if stage else None)
+        try:
+            done = _followed(steps, history, bar, callback)
+        finally:
+            ahead.settle()
         with held:
             restored = watch.restore()
     if done and finite:

@@ -92,7 +92,7 @@ def loss(kept, pred, target, block):
     """
     head, gradient, size = first(block), first(kept), columns(kept)
     batch, n = read(at(head, BATCH)), read(at(head, WIDTH))
-    if rows(pred) != batch or columns(pred) != n or rows(target) != batch or columns(target) != n:
+    if rows(pred) != batch or columns(pred) != n or rows(target) != batch or columns(target) != n or size != batch * n:
         return math.nan
     of_pred, of_target = at(gradient, size), at(gradient, 2 * size)
     take_in(of_pred, n, pred)

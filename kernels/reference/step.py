@@ -43,7 +43,7 @@ def backward(dx, gradient, block):
 @silent
 def loss(kept, pred, target, block):
     of = loss_block(block, kept.dtype)
-    if not pred.shape == target.shape == of.shape:
+    if not pred.shape == target.shape == of.shape or kept.shape[1] != pred.size:
         return math.nan
     gradient, of_pred, of_target = kept.reshape(3, *of.shape)
     of_pred[...], of_target[...] = pred, target

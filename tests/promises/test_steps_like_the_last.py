@@ -1,6 +1,7 @@
 """A step that is as the one before goes straight to its kernel, and does what any step does, whatever comes between."""
 
 import copy
+import gc
 import pickle
 import threading
 from types import SimpleNamespace
@@ -8,9 +9,14 @@ from types import SimpleNamespace
 import bounds
 import numpy as np
 import pytest
+from test_interrupts import interrupted
+from trainings import alone
 
 import fastnp as nn
+from fastnp.losses.built_in import NOTHING as NO_LOSS
+from fastnp.optimizers.arenas import NOT_READY
 from fastnp.overrides import put
+from fastnp.program.program import NOTHING
 
 
 def world(dtype=np.float32, optimizer=nn.SGD, own_layer=False, **options):
@@ -37,11 +43,11 @@ def forget(w):
     programs = [run.program for run in getattr(w.model, "_segments", ()) if hasattr(run, "program")]
     alone = [layer._alone for layer in w.model.graphs if getattr(layer, "_alone", None) is not None]
     for program in programs + alone:
-        program._in_dtype = program._gradient_dtype = None
+        program._next_forward = program._next_backward = NOTHING
         program._spare.clear()
     put(w.model, _straight_as_of=-1)
-    put(w.loss, _pred_dtype=None)
-    put(w.optimizer, _ready_as_of=-1)
+    put(w.loss, _next=NO_LOSS)
+    put(w.optimizer, _ready=NOT_READY)
 
 
 def see(w, *values):
@@ -341,6 +347,83 @@ def test_whatever_happens_in_between(surprise, optimizer, dtype, own_layer):
     assert len(seen) == len(careful)
     for mine, other in zip(seen, careful, strict=True):
         assert mine.dtype == other.dtype and bounds.same_bits(mine, other)
+
+
+INTERRUPTED = (
+    "fewer_rows", "another_layer", "a_layer_by_itself", "joins_another", "copied", "another_backend", "refused",
+    "fitted", "x: double", "weight_decay = 0.1", "clip_norm = 0.1",
+)  # fmt: skip
+
+
+def at_every_line(surprise):
+    """Ctrl-C before a line of what comes in between, or of the step behind it: what is left goes on as a copy does."""
+    at, hit = 0, True
+    while hit:
+        at += 1
+        w = world()
+        for _ in range(3):
+            step(w)
+
+        def call(w=w):
+            SURPRISES[surprise](w)
+            step(w)
+
+        hit = interrupted(call, at)
+        w.optimizer.clear_grad()
+        other = SimpleNamespace(**vars(w))
+        other.model, other.loss, other.optimizer = copy.deepcopy((w.model, w.loss, w.optimizer))
+        w.seen, other.seen = [], []
+        for _ in range(2):
+            step(w)
+            step(other)
+        assert all(map(bounds.same_bits, w.seen, other.seen)), f"line {at}"
+    assert at > 50
+
+
+@pytest.mark.parametrize("surprise", INTERRUPTED)
+def test_ctrl_c_in_between(surprise):
+    """In a process of its own: what is left half done may end one."""
+    alone(__name__, f"at_every_line({surprise!r})", FASTNP_QUIET="1")
+
+
+def test_what_blocks_name_lives_as_long_as_they():
+    """A program whose tensors moved keeps nothing of where they were, but does not look there either."""
+    for rows in 3, 30_000:
+        w = world()
+        step(w)
+        x = np.tile(w.x, (rows, 1))
+        w.model(x)
+        w.bigger = nn.Sequential(w.model, nn.Linear(2, 2))
+        w.model.predict(x)
+        gc.collect()
+        rubbish = [np.full(n, 7e5, np.float32) for n in range(1, 400)]
+        assert bounds.same_bits(w.model(x), w.model.predict(x)) and len(rubbish) == 399
+
+
+def test_a_step_that_fails_leaves_nothing_half_ready():
+    w = world(weight_decay=0.1)
+    for _ in range(3):
+        step(w)
+    w.model.backward(w.loss.backward())
+    broken = RuntimeError("out of order")
+
+    def raises():
+        raise broken
+
+    put(w.optimizer, _kernel_sets=raises)
+    w.optimizer.weight_decay = 0.2
+    with pytest.raises(RuntimeError, match="out of order"):
+        w.optimizer.step()
+    del w.optimizer._kernel_sets
+    rubbish = [np.full(n, 7e5) for n in range(1, 400)]
+    twin = copy.deepcopy((w.model, w.optimizer))
+    for model, optimizer in (w.model, w.optimizer), twin:
+        for tensor in model.parameters():
+            tensor.grad[...] = 1
+        optimizer.step()
+    assert len(rubbish) == 399
+    for mine, other in zip(w.model.parameters(), twin[0].parameters(), strict=True):
+        assert bounds.same_bits(mine.data, other.data)
 
 
 def test_steps_are_taken_straight():
