@@ -120,6 +120,12 @@ class Arena:
         if self.followed:
             count_change()
 
+    def leave(self) -> None:
+        """Bring the tensors that are left in a dead arena together in a new one."""
+        tensors = self.tensors()
+        if tensors:
+            Arena(tensors, self.dtype)
+
     # --- gradients ---
 
     def clear_gradients(self) -> None:

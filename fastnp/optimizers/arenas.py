@@ -131,7 +131,8 @@ class ArenaOptimizer(LaidOut):
             for step, kept, block, held, _ in steps:
                 if step(kept, block, rate, done):
                     held.arena.write_cleared()
-                    step(kept, block, rate, done)
+                    stopped = step(kept, block, rate, done)
+                    assert not stopped
             _set(self, "updates", done + 1)
         else:
             self._step_carefully(rate if paced else self.learning_rate)

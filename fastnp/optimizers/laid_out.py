@@ -53,6 +53,8 @@ class LaidOut(Optimizer):
         kept: dict[int, Kept] = {}
         groups: dict[int, list[Tensor]] = {}
         for tensor in parameters:
+            if tensor._place.arena.dead:  # which kernels do not touch: others that were there moved away
+                tensor._place.arena.leave()
             arena = tensor._place.arena
             groups.setdefault(id(arena), []).append(tensor)
             if id(arena) not in kept:

@@ -200,3 +200,18 @@ def test_nothing_moves_once_a_model_runs(way, early, backend):
     train()
     assert overrides.changes == before[0]
     assert all(tensor.data is data for tensor, data in zip(model.parameters(), before[1], strict=True))
+
+
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+def test_tensors_whose_neighbours_were_converted_are_updated(backend):
+    first, second = nn.Linear(2, 3, weight_attr=nn.Constant(1.0)), nn.Linear(3, 1, weight_attr=nn.Constant(1.0))
+    model = nn.Sequential(first, second)
+    optimizer = nn.SGD(momentum=0.0, parameters=model.parameters(), learning_rate=0.5)
+    with nn.use_backend(backend):
+        model.backward(np.ones_like(model(np.ones((1, 2)))))
+        for tensor in first.parameters():
+            tensor.convert(np.float64)
+        optimizer.step()
+    assert (second.weights.data == 0).all() and (second.bias.data == -0.5).all()
+    assert (first.weights.data == 0.5).all() and first.weights.dtype == np.float64
+    assert not any(tensor._place.arena.dead for tensor in model.parameters())
