@@ -82,7 +82,8 @@ def _pass(block, dtype):
     head = block[0].tolist()
     params, gradients = (_array(head[column], head[SIZE], dtype) for column in (PARAMS, GRADIENTS))
     work, flags = _array(head[WORK], head[WORK_SIZE], dtype), _array(head[FLAGS], ARENA_FLAGS, np.int64)
-    return Pass(block[1:], work, params, gradients, flags, bool(head[WHOLE]))
+    table = block[1:].copy()  # a view would hold the block
+    return Pass(table, work, params, gradients, flags, bool(head[WHOLE]))
 
 
 def _loss(block, dtype):

@@ -1,8 +1,11 @@
 """The steps of a loop: the same numbers as the kernels on arrays give, whatever arrays a user gives."""
 
+import weakref
+
 import bounds
 import numpy as np
 import pytest
+import step_cases
 from cases import NETWORKS, build
 from program_cases import backward, forward
 from sizes import CASES
@@ -146,6 +149,20 @@ def test_what_is_no_array_changes_nothing():
     for odd in None, [[1.0]], "x", np.float32(1):
         call.make = lambda kernels, odd=odd: step(call["out"], odd, call.block(kernels))
         assert call.run(NUMBA) == 1
+
+
+@backends
+@pytest.mark.parametrize("name", [*STEPS_OF_NETWORKS, *STEPS_OF_SIZES])
+def test_nobody_holds_a_block(name, kernels, monkeypatch):
+    blocks = []
+    for maker in "block_of_pass", "block_of_loss", "block_of_update":
+        make = getattr(step_cases, maker)
+        monkeypatch.setattr(step_cases, maker, lambda *of, make=make: blocks.append(make(*of)) or blocks[-1])
+    call = build(name, NETWORKS[0] if name in STEPS_OF_NETWORKS else CASES[1], np.float32)
+    call.run(kernels)
+    (found,) = map(weakref.ref, blocks)
+    blocks.clear()
+    assert found() is None
 
 
 def test_forward_and_backward_are_those_of_the_kernels_on_arrays():
