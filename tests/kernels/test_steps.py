@@ -132,6 +132,16 @@ def test_a_flag_stops_a_step(name, flag, kernels):
         assert all(old.tobytes() == new.tobytes() for old, new in zip(before, after, strict=True))
 
 
+@backends
+def test_where_others_have_gradients_too_somebody_clears_them_first(kernels):
+    call = build("step_backward", NETWORKS[0], np.float32, whole=False)
+    before = call["grads"].copy()
+    assert call.run(kernels) == 1 and call["flags"][STALE] == 1
+    assert before.tobytes() == call["grads"].tobytes()
+    call["flags"][STALE] = 0
+    assert call.run(kernels) == 0
+
+
 @dtypes
 @pytest.mark.parametrize("given", [np.int32, np.int64, np.float32, np.float64])
 def test_numbers_of_another_size_change_nothing(given, dtype):

@@ -50,7 +50,7 @@ def step_forward(call, network, rng, draw, strided=False, given_as=None, holds=T
     call.make, call.block = make, lambda kernels: _of_pass(call, kernels, network, True)
 
 
-def step_backward(call, network, rng, draw, add_to=False, strided=False, holds=True):
+def step_backward(call, network, rng, draw, add_to=False, strided=False, whole=True, holds=True):
     backward(call, network, rng, draw, add_to=add_to)
     last, call.holds = call["table"][-1], holds
     gradient = given(call, draw(rng, (network.batch, int(last["n_out"]))), None, strided)
@@ -63,7 +63,7 @@ def step_backward(call, network, rng, draw, add_to=False, strided=False, holds=T
 
     def make(kernels):
         step = _step(kernels, call, "backward", call["dx"], call["given"])
-        return step(call["dx"], call["given"], _of_pass(call, kernels, network, True))
+        return step(call["dx"], call["given"], _of_pass(call, kernels, network, whole))
 
     call.make = make
 
