@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..tensor import Tensor
 from .batches import unpacked
 from .finite import diverged
 from .history import History
@@ -27,9 +28,7 @@ class Epoch:
         self.parts, self.number, self._history, self.held = parts, number, history, held
         self.total, self.batches, self._recorded, self._rate = 0.0, 0, False, math.nan
         self._expected = len(parts.dataloader)
-        held_ones = {id(tensor) for tensor in parts.optimizer.parameters}
-        # Which the optimizer does not clear.
-        self._others = [tensor for tensor in parts.model.parameters() if id(tensor) not in held_ones]
+        self._others: list[Tensor] | None = None  # which the optimizer does not clear
 
     def step(self, batch: Any) -> None:
         """Train on a batch."""
@@ -41,6 +40,9 @@ class Epoch:
             loss = float(np.mean(loss))
         if not math.isfinite(loss):
             raise diverged(self.number, self.batches, loss, x, y, model.parameters(), pred)
+        if self._others is None:
+            held_ones = {id(tensor) for tensor in optimizer.parameters}
+            self._others = [tensor for tensor in model.parameters() if id(tensor) not in held_ones]
         with self.held:
             rate = self._rate if self.batches else _rate(optimizer)
             try:
