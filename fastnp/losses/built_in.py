@@ -44,6 +44,7 @@ class BuiltInLoss(Loss):
     # to the same place; the name of the backend; what to call, with the array that `_last` shows and a block; and what
     # that names.
     _next: tuple[Any, ...] = NOTHING
+    _came: np.dtype | None = None  # of what dtype the last target was that was looked at
 
     def __init__(self, name: str, reduction: str):
         super().__init__(name)
@@ -121,7 +122,7 @@ class BuiltInLoss(Loss):
 
     def _copy_of(self, i: int) -> np.ndarray | None:
         last: np.ndarray | None = self._last[i]
-        return last if last is None or self._next is NOTHING else last.copy()
+        return None if last is None else last.copy()
 
     def __call__(self, pred: Any, target: Any, weight: Any = None) -> Any:
         of_pred, of_target, thread, name, step, kept, block, _ = self._next
@@ -186,18 +187,29 @@ class BuiltInLoss(Loss):
         usual = any_target and floats and pred.ndim == 2 and self.reduction != "none"
         return usual and kind_of(self) is not None
 
-    def _usual(self, pred: np.ndarray, target: np.ndarray) -> float:
-        """The loss of what is usual, and what the next call takes if it is as this one."""
+    def _usual(self, pred: np.ndarray, given: np.ndarray) -> float:
+        """The loss of what is usual, and what the next call takes if it is as this one.
+
+        Targets of the other dtype are converted by the step, which has to be compiled for it, where such come again.
+        """
         running, dtype, numbers = kernels(), pred.dtype, self._numbers_as(pred.dtype, pred.shape[1])
         part = running.parts[f"{self._part(pred.shape)}.sum", dtype.char]
         block = block_of_loss(part, REDUCTIONS[self.reduction], numbers, pred.shape)
+        again, target = given.dtype is self._came, given
+        if given.dtype != dtype and not again:
+            target = given.astype(dtype)
+        put(self, _next=NOTHING, _came=given.dtype)
         step = running.steps["loss", 2 * dtype.char + target.dtype.char, pred.size <= SOON]
         kept = np.empty((3, *pred.shape), dtype)
-        put(self, _next=NOTHING)
         loss: float = step(kept.reshape(3, -1), pred, target, block)
+        if loss != loss and target.dtype != dtype:  # NumPy has a say where numbers are too large for that
+            step = running.steps["loss", 3 * dtype.char, pred.size <= SOON]
+            loss = step(kept.reshape(3, -1), pred, given.astype(dtype), block)
         self._last[:] = kept[1], kept[2], kept[0]
-        of = pred.dtype, target.dtype, _thread(), local() or backend.process
-        put(self, _next=(*of, step, kept.reshape(3, -1), block, numbers))
+        if target is given:
+            of = dtype, given.dtype, _thread(), local() or backend.process
+            step = running.steps["loss", 2 * dtype.char + given.dtype.char, pred.size <= SOON]
+            put(self, _next=(*of, step, kept.reshape(3, -1), block, numbers))
         return loss
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -216,7 +228,7 @@ class BuiltInLoss(Loss):
         return gradient.copy()
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {name: value for name, value in vars(self).items() if name != "_next"}
+        state = {name: value for name, value in vars(self).items() if name not in ("_next", "_came")}
         return state | {"_last": [None if last is None else last.copy() for last in self._last]}
 
     def __repr__(self) -> str:

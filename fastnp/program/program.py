@@ -33,6 +33,7 @@ class Program(Lowered):
     # at, and the name of the backend; what to call, the shape and the block for it, and what that names.
     _next_forward: Expected = NOTHING
     _next_backward: Expected = NOTHING
+    _came: np.dtype | None = None  # of what dtype the last input was that was looked at
 
     def lose_state(self) -> None:
         self._next_forward = self._next_backward = NOTHING
@@ -71,8 +72,11 @@ class Program(Lowered):
     def _out_of(self, space: Workspace, running: Any, x: np.ndarray) -> np.ndarray:
         """The output of a pass through a workspace."""
         out = np.empty((len(x), self.n_out), self.dtype)
-        done = self._step_of(running, "forward", len(x), x.dtype)(out, x, space.forward(running))
-        assert done == 0
+        step = self._step_of(running, "forward", len(x), x.dtype)
+        if step(out, x, space.forward(running)):
+            x = x.astype(self.dtype)  # NumPy has a say where numbers are too large for that
+            done = self._step_of(running, "forward", len(x), self.dtype)(out, x, space.forward(running))
+            assert done == 0
         return out
 
     def _step_of(self, running: Any, name: str, batch: int, dtype: np.dtype) -> Any:
@@ -103,7 +107,12 @@ class Program(Lowered):
         x = real_array(x, self._input_name)
         if x.ndim != 2 or x.shape[1] != self.n_in:
             raise self._of_another_width(x)
-        return x if x.dtype in FLOATS and x.dtype.isnative else x.astype(self.dtype)
+        return self._converted(x) if x.dtype in FLOATS and x.dtype.isnative else x.astype(self.dtype)
+
+    def _converted(self, x: np.ndarray) -> np.ndarray:
+        """An input of the other dtype, which a step that converts it, to be compiled, takes where it comes again."""
+        came, self._came = self._came, x.dtype
+        return x if x.dtype == self.dtype or x.dtype is came else x.astype(self.dtype)
 
     def _of_another_width(self, x: np.ndarray) -> ValueError:
         what = next(op.words for op in self._ops if op.words)

@@ -89,35 +89,63 @@ def first(typingctx, array):
     return types.CPointer(array.dtype)(array), _member("data", None)
 
 
-def _copy_rows(builder, shape, target, ld, source, row, step):
-    """Write rows at `target`, `ld` numbers apart; in `source`, at any address, they are so many bytes apart."""
-    number, index = source.type.pointee, row.type
-    start = builder.ptrtoint(source, index)
+def _each(builder, shape, source, row, step):
+    """Go through the numbers of an array, at any address, rows and numbers of which are so many bytes apart."""
+    start = builder.ptrtoint(source, row.type)
     with cgutils.for_range(builder, shape[0]) as rows, cgutils.for_range(builder, shape[1]) as columns:
         i, j = rows.index, columns.index
         address = builder.add(builder.add(start, builder.mul(i, row)), builder.mul(j, step))
-        value = builder.load(builder.inttoptr(address, source.type), align=1)
-        if number != target.type.pointee:
-            value = (builder.fpext if number == ir.FloatType() else builder.fptrunc)(value, target.type.pointee)
-        builder.store(value, builder.gep(target, [builder.add(builder.mul(i, ld), j)]))
+        yield i, j, builder.load(builder.inttoptr(address, source.type), align=1)
+
+
+def _like(builder, value, number):
+    """A number converted to another type, where that is another."""
+    if value.type == number:
+        return value
+    return (builder.fpext if value.type == ir.FloatType() else builder.fptrunc)(value, number)
+
+
+def _copy_rows(builder, shape, target, ld, source, row, step):
+    """Write rows at `target`, `ld` numbers apart."""
+    for i, j, value in _each(builder, shape, source, row, step):
+        place = builder.gep(target, [builder.add(builder.mul(i, ld), j)])
+        builder.store(_like(builder, value, target.type.pointee), place)
+
+
+def _fits(builder, shape, source, row, step):
+    """Whether all doubles that are finite are so in single precision."""
+    flag = cgutils.alloca_once_value(builder, cgutils.true_bit)
+    for _, _, value in _each(builder, shape, source, row, step):
+        single = _like(builder, value, ir.FloatType())
+        finite, was = (builder.fcmp_ordered("ord", x, builder.fsub(x, x)) for x in (single, value))
+        builder.store(builder.and_(builder.load(flag), builder.or_(finite, builder.not_(was))), flag)
+    return builder.load(flag)
 
 
 @intrinsic
 def take_in(typingctx, target, ld, array):
-    """Copy the rows of an array to `target`, where they are `ld` numbers apart, converted."""
+    """Copy the rows of an array to `target`, where they are `ld` numbers apart, converted.
+
+    Or do nothing, and return False, where a number is too large for that.
+    """
 
     def codegen(context, builder, signature, args):
         given = cgutils.create_struct_proxy(array)(context, builder, args[2])
-        of = (given.rows, given.columns), args[0], args[1], given.data, given.row
+        shape = given.rows, given.columns
+        fits = cgutils.true_bit
+        if array.dtype.bitwidth > target.dtype.bitwidth:
+            fits = _fits(builder, shape, given.data, given.row, given.step)
         size = ir.Constant(given.step.type, array.dtype.bitwidth // 8)
-        with builder.if_else(builder.icmp_signed("==", given.step, size)) as (side_by_side, apart):
+        to = shape, args[0], args[1], given.data, given.row
+        is_side_by_side = builder.icmp_signed("==", given.step, size)
+        with builder.if_then(fits), builder.if_else(is_side_by_side) as (side_by_side, apart):
             with side_by_side:  # which LLVM makes vectors of
-                _copy_rows(builder, *of, size)
+                _copy_rows(builder, *to, size)
             with apart:
-                _copy_rows(builder, *of, given.step)
-        return context.get_dummy_value()
+                _copy_rows(builder, *to, given.step)
+        return fits
 
-    return types.void(target, types.intp, array), codegen
+    return types.boolean(target, types.intp, array), codegen
 
 
 @intrinsic

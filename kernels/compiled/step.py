@@ -2,7 +2,8 @@
 
 Blocks are of integers, (rows, ·), and described in `fastnp.kernels.blocks`. What an array may be that a user gives, is
 said in `given`. A function that returns an integer returns 0, or 1 where nothing was done: an array has another shape
-than was expected, or a flag of the arena says that the block is out of date, or that zeros have to be written first.
+than was expected, or numbers too large to be converted, of which NumPy would warn; or a flag of the arena says that
+the block is out of date, or that zeros have to be written first.
 """
 
 import math
@@ -55,7 +56,8 @@ def forward(out, x, block):
         return 1
     work, params = _numbers(out, head, WORK, WORK_SIZE), _numbers(out, head, PARAMS, SIZE)
     inputs = at(work, start.x)
-    take_in(inputs, start.ld_in, x)
+    if not take_in(inputs, start.ld_in, x):
+        return 1
     walk.forward(inputs, work, params, table, batch)
     give_out(out, at(work, last.y), last.ld_out)
     return 0
@@ -95,8 +97,9 @@ def loss(kept, pred, target, block):
     if rows(pred) != batch or columns(pred) != n or rows(target) != batch or columns(target) != n or size != batch * n:
         return math.nan
     of_pred, of_target = at(gradient, size), at(gradient, 2 * size)
+    if not take_in(of_target, n, target):
+        return math.nan
     take_in(of_pred, n, pred)
-    take_in(of_target, n, target)
     numbers = _numbers(kept, head, NUMBERS, NUMBERS_SIZE)
     arguments = gradient, of_pred, n, of_target, n, numbers, batch, n, read(at(head, REDUCED))
     return call_for_number(read(at(head, PART)), arguments)

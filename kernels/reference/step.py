@@ -13,11 +13,18 @@ from .operands import rows_of, silent
 from .run import updated
 
 
+def _fits(given, dtype):
+    """Whether all numbers that are finite are so in another dtype."""
+    return given.dtype == dtype or bool((np.isfinite(given.astype(dtype)) | ~np.isfinite(given)).all())
+
+
 @silent
 def forward(out, x, block):
     of, batch = pass_block(block, out.dtype), len(out)
     first, last = rows_of(of.table)[0], rows_of(of.table)[-1]
     if x.shape != (batch, first.n_in) or of.flags[DEAD]:
+        return 1
+    if not _fits(x, out.dtype):
         return 1
     rows(of.work, first.x, batch, first.ld_in)[:, : x.shape[1]] = x
     walk.forward(of.work[first.x :], of.work, of.params, of.table, batch)
@@ -46,6 +53,8 @@ def loss(kept, pred, target, block):
     if not pred.shape == target.shape == of.shape or kept.shape[1] != pred.size:
         return math.nan
     gradient, of_pred, of_target = kept.reshape(3, *of.shape)
+    if not _fits(target, kept.dtype):
+        return math.nan
     of_pred[...], of_target[...] = pred, target
     return function_of(of.part)(gradient[np.newaxis], of_pred, of_target, of.numbers, of.reduction)
 

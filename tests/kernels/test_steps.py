@@ -83,6 +83,23 @@ def test_loss(kernels, dtype, case, strided, other):
     np.testing.assert_allclose(gradient, difference / size, rtol=4 * np.finfo(dtype).eps)
 
 
+@backends
+@pytest.mark.parametrize("strided", BOOLS)
+@pytest.mark.parametrize("name", ["step_forward", "step_loss"])
+def test_numbers_too_large_to_be_converted_change_nothing(name, strided, kernels):
+    """But those that are infinite, or NaN, may stay so."""
+    of = NETWORKS[1] if name == "step_forward" else CASES[1]
+    for value, fits in (1e300, False), (-1e39, False), (np.inf, True), (np.nan, True), (3e38, True):
+        call = build(name, of, np.float32, strided=strided, given_as=np.float64)
+        call["given" if name == "step_forward" else "target"][-1, -1] = value
+        before = [array.tobytes() for array in call.arguments.values() if isinstance(array, np.ndarray)]
+        result = call.run(kernels)
+        if name == "step_forward":
+            assert result == 1 - fits
+        after = [array.tobytes() for array in call.arguments.values() if isinstance(array, np.ndarray)]
+        assert (after == before) == (not fits)
+
+
 def odd_arrays(right):
     """Arrays of the dtype of the right one that are not as it is."""
     rows, n = right.shape

@@ -221,6 +221,7 @@ def addresses():
     def take_in(target, ld, array):
         for i, row in enumerate(array):
             Pointer(target.flat, target.offset + i * int(ld)).numbers(len(row))[:] = row
+        return True
 
     def give_out(array, source, ld):
         for i, row in enumerate(array):
