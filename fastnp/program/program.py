@@ -19,6 +19,7 @@ _trained: set[tuple[str, str, bool]] = set()  # backends, dtypes, whether watche
 Expected = tuple[Any, str, Any, tuple[int, int], Any, Any]
 NOTHING: Expected = (None, "", None, (0, 0), None, None)
 _array, _empty = np.ndarray, np.empty
+FEW = 64  # rows, for which it may pay to compile a step that converts them
 SOON = 1 << 17  # multiplications, of which a pass has a few times as many
 
 
@@ -62,17 +63,16 @@ class Program(Lowered):
             self._claim_state()
         if space.noises:
             space.hand_over()
-        out = self._out_of(space, running, x)
+        out = self._out_of(space, running, x, self._step_of(running, "forward", len(x), x.dtype))
         if space.noises:  # which have to be asked each time
             space.take_back()
         else:
             self._expect(space, running, x)
         return out
 
-    def _out_of(self, space: Workspace, running: Any, x: np.ndarray) -> np.ndarray:
+    def _out_of(self, space: Workspace, running: Any, x: np.ndarray, step: Any) -> np.ndarray:
         """The output of a pass through a workspace."""
         out = np.empty((len(x), self.n_out), self.dtype)
-        step = self._step_of(running, "forward", len(x), x.dtype)
         if step(out, x, space.forward(running)):
             x = x.astype(self.dtype)  # NumPy has a say where numbers are too large for that
             done = self._step_of(running, "forward", len(x), self.dtype)(out, x, space.forward(running))
@@ -142,11 +142,15 @@ class Program(Lowered):
 
     def _predict_carefully(self, x: Any) -> np.ndarray:
         x = self._checked_input(x)
+        if len(x) > FEW and x.dtype != self.dtype:
+            x = x.astype(self.dtype)
         self.follow_tensors()
         space, running = self._borrow(len(x)), kernels()
-        out = self._out_of(space, running, x)
-        most = space.capacity
-        step = self._step_of(running, "forward", most, x.dtype)
+        most, chars = space.capacity, self.dtype.char + x.dtype.char
+        # One that gives up the lock will do, and is not compiled beside another that does not.
+        soon = most * self.arena.data.size <= SOON and ("forward", chars, True) in running.steps
+        step = running.steps["forward", chars, soon]
+        out = self._out_of(space, running, x, step)
         least = 0 if most <= 64 else -(-most // 8)
         name = local() or backend.process
         self._spare.append(Spare(space, step, x.dtype, least, most, space.forward(running), name))
