@@ -43,8 +43,8 @@ class BuiltInLoss(Loss):
     # dtypes of pred and target, None where the next has to be looked at; the thread, for another one's results would go
     # to the same place; the name of the backend; what to call, with the array that `_last` shows and a block; and what
     # that names.
-    _next: tuple[Any, ...] = NOTHING
-    _came: np.dtype | None = None  # of what dtype the last target was that was looked at
+    _kernel_next: tuple[Any, ...] = NOTHING
+    _kernel_came: np.dtype | None = None  # of what dtype the last target was that was looked at
 
     def __init__(self, name: str, reduction: str):
         super().__init__(name)
@@ -125,7 +125,7 @@ class BuiltInLoss(Loss):
         return None if last is None else last.copy()
 
     def __call__(self, pred: Any, target: Any, weight: Any = None) -> Any:
-        of_pred, of_target, thread, name, step, kept, block, _ = self._next
+        of_pred, of_target, thread, name, step, kept, block, _ = self._kernel_next
         if (
             type(pred) is _array
             and type(target) is _array
@@ -176,7 +176,7 @@ class BuiltInLoss(Loss):
         running = kernels()
         loss = running.loss(running.parts[self._part(shape) + ".sum", char], results, rows, targets, numbers, reduction)
         gradient = results[0]
-        put(self, _next=NOTHING)
+        put(self, _kernel_next=NOTHING)
         self._last[:] = pred, target, gradient if rows is pred else gradient.reshape(pred.shape)
         return self._each(results[1].reshape(pred.shape)) if reduction == EACH else loss
 
@@ -195,10 +195,10 @@ class BuiltInLoss(Loss):
         running, dtype, numbers = kernels(), pred.dtype, self._numbers_as(pred.dtype, pred.shape[1])
         part = running.parts[f"{self._part(pred.shape)}.sum", dtype.char]
         block = block_of_loss(part, REDUCTIONS[self.reduction], numbers, pred.shape)
-        again, target = given.dtype is self._came, given
+        again, target = given.dtype is self._kernel_came, given
         if given.dtype != dtype and not again:
             target = given.astype(dtype)
-        put(self, _next=NOTHING, _came=given.dtype)
+        put(self, _kernel_next=NOTHING, _kernel_came=given.dtype)
         step = running.steps["loss", 2 * dtype.char + target.dtype.char, pred.size <= SOON]
         kept = np.empty((3, *pred.shape), dtype)
         loss: float = step(kept.reshape(3, -1), pred, target, block)
@@ -209,15 +209,15 @@ class BuiltInLoss(Loss):
         if target is given:
             of = dtype, given.dtype, _thread(), local() or backend.process
             step = running.steps["loss", 2 * dtype.char + given.dtype.char, pred.size <= SOON]
-            put(self, _next=(*of, step, kept.reshape(3, -1), block, numbers))
+            put(self, _kernel_next=(*of, step, kept.reshape(3, -1), block, numbers))
         return loss
 
     def __setattr__(self, name: str, value: Any) -> None:
-        put(self, _next=NOTHING)  # first, for Ctrl-C may come in between
+        put(self, _kernel_next=NOTHING)  # first, for Ctrl-C may come in between
         super().__setattr__(name, value)
 
     def __delattr__(self, name: str) -> None:
-        put(self, _next=NOTHING)
+        put(self, _kernel_next=NOTHING)
         super().__delattr__(name)
 
     def backward(self) -> np.ndarray:
@@ -228,7 +228,7 @@ class BuiltInLoss(Loss):
         return gradient.copy()
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {name: value for name, value in vars(self).items() if name not in ("_next", "_came")}
+        state = {name: value for name, value in vars(self).items() if name not in ("_kernel_next", "_kernel_came")}
         return state | {"_last": [None if last is None else last.copy() for last in self._last]}
 
     def __repr__(self) -> str:

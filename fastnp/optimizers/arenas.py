@@ -46,7 +46,7 @@ class ArenaOptimizer(LaidOut):
     # Where nothing has changed, the next step takes these, a tuple that is set at once: as of when that is, the name of
     # the backend, what to call for each arena, with what, and what that names; and the flags of the arenas, where all
     # that is in these is cleared together, or None.
-    _ready: tuple[Any, ...] = NOT_READY
+    _kernel_ready: tuple[Any, ...] = NOT_READY
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class ArenaOptimizer(LaidOut):
 
     def _link_to(self, running: Any) -> tuple[Any, Any, Any]:
         """Find out what the next steps need of a backend."""
-        put(self, _ready=NOT_READY)
+        put(self, _kernel_ready=NOT_READY)
         for held in self._held_arenas:
             held.next_plan = self._kernel_plan(held, running, "flat", "squares")
         clips = self.clip_norm is not None
@@ -111,7 +111,7 @@ class ArenaOptimizer(LaidOut):
         return linked
 
     def _unlink(self) -> None:
-        put(self, _ready=NOT_READY, _linked_to=_NOT_LINKED)
+        put(self, _kernel_ready=NOT_READY, _linked_to=_NOT_LINKED)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name != "learning_rate":
@@ -125,7 +125,7 @@ class ArenaOptimizer(LaidOut):
     def step(self) -> None:
         paced = self._paced_by is not None
         rate = self.learning_rate if paced else self._fixed_rate  # first, for a schedule of the user's may do anything
-        as_of, name, steps, _ = self._ready
+        as_of, name, steps, _ = self._kernel_ready
         if as_of == overrides.changes and (local() or backend.process) is name:
             done = self.updates
             for step, kept, block, held, _ in steps:
@@ -152,7 +152,7 @@ class ArenaOptimizer(LaidOut):
         if self.clip_norm is not None:
             self._step_clipped(running, linked, rate)
             return
-        steps = self._steps(running, linked[1])
+        steps = self._kernel_steps(running, linked[1])
         for step, kept, block, _, _ in steps:
             stopped = step(kept, block, rate, done)
             assert not stopped
@@ -171,7 +171,7 @@ class ArenaOptimizer(LaidOut):
             running.update(held.next_plan, *arrays, rate, done, squares, clip_norm)
         _set(self, "updates", done + 1)
 
-    def _steps(self, running: Any, settings: np.ndarray) -> list[tuple[Any, ...]]:
+    def _kernel_steps(self, running: Any, settings: np.ndarray) -> list[tuple[Any, ...]]:
         """For each arena what to call, with what, and what that names."""
         steps = [running.steps["update", held.char, held.data.size <= SOON] for held in self._held_arenas]
         return [
@@ -182,10 +182,10 @@ class ArenaOptimizer(LaidOut):
         """From now on steps are made by these, if nothing changes."""
         flags = [held.arena.flags for held in self._held_arenas if held.is_all and held.plain]
         of_all = flags if len(flags) == len(steps) else None
-        put(self, _ready=(self._as_of, local() or backend.process, steps, of_all))
+        put(self, _kernel_ready=(self._as_of, local() or backend.process, steps, of_all))
 
     def clear_grad(self) -> None:
-        as_of, _, _, of_all = self._ready
+        as_of, _, _, of_all = self._kernel_ready
         if as_of == overrides.changes and of_all is not None:
             for flags in of_all:
                 flags[STALE] = 1

@@ -130,5 +130,5 @@ class LaidOut(Optimizer):
 
 
 _OF_THIS_PROCESS = (
-    "_held_arenas", "_places_kept", "_laid_out", "_kinds_kept", "_by_kernel", "_as_of", "_linked_to", "_ready",
+    "_held_arenas", "_places_kept", "_laid_out", "_kinds_kept", "_by_kernel", "_as_of", "_linked_to", "_kernel_ready",
 )  # fmt: skip

@@ -94,14 +94,8 @@ class Program(Lowered):
     def _expect_back(self, space: Workspace, running: Any) -> None:
         """Find what the next pass backward takes."""
         name, step = local() or backend.process, self._step_of(running, "backward", self._batch, self.dtype)
-        self._next_backward = (
-            self.dtype,
-            name,
-            step,
-            (self._batch, self.n_in),
-            space.backward(running),
-            (space.arena, space),
-        )
+        shape, named = (self._batch, self.n_in), (space, space.arena)
+        self._next_backward = self.dtype, name, step, shape, space.backward(running), named
 
     def _checked_input(self, x: Any) -> np.ndarray:
         x = real_array(x, self._input_name)

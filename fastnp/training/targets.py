@@ -56,8 +56,8 @@ def check_rows(model: Any, loss_fn: Any, rows: Rows, batch: int) -> None:
         return
     first = slice(batch) if rows.taken is None else rows.taken[:batch]
     weight = [] if rows.weight is None else [rows.weight[first]]
-    x, target = (array[first].astype(dtype) for array in (rows.X, rows.Y))  # as the kernel takes them
-    copy.copy(loss_fn)(model.predict(x), target, *weight)
+    x = rows.X[first].astype(dtype)  # as the kernel takes it
+    copy.copy(loss_fn)(model.predict(x), rows.Y[first], *weight)
 
 
 def _among(rows: Rows) -> np.ndarray | None:

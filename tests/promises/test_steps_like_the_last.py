@@ -46,8 +46,8 @@ def forget(w):
         program._next_forward = program._next_backward = NOTHING
         program._spare.clear()
     put(w.model, _straight_as_of=-1)
-    put(w.loss, _next=NO_LOSS)
-    put(w.optimizer, _ready=NOT_READY)
+    put(w.loss, _kernel_next=NO_LOSS)
+    put(w.optimizer, _kernel_ready=NOT_READY)
 
 
 def see(w, *values):
