@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from .kernels.blocks import address
+
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -60,11 +62,6 @@ def check_dtype(dtype: Any) -> np.dtype:
 LINE, PAGE = 64, 4096
 
 
-def address_of(array: np.ndarray) -> int:
-    address: int = array.__array_interface__["data"][0]
-    return address
-
-
 def aligned_zeros(size: int, dtype: np.dtype, above: np.ndarray | None = None, distance: int = 0) -> np.ndarray:
     """A flat array of zeros that starts on a cache line; where asked for, so many bytes above another, modulo a page.
 
@@ -73,9 +70,9 @@ def aligned_zeros(size: int, dtype: np.dtype, above: np.ndarray | None = None, d
     """
     wanted, modulus = 0, LINE
     if above is not None and size * dtype.itemsize >= distance:
-        wanted, modulus = address_of(above) + distance, PAGE
+        wanted, modulus = address(above) + distance, PAGE
     raw = np.zeros(size * dtype.itemsize + modulus, np.uint8)
-    return np.ndarray(size, dtype, raw, (wanted - address_of(raw)) % modulus)
+    return np.ndarray(size, dtype, raw, (wanted - address(raw)) % modulus)
 
 
 def positions(indices: Any, owner: str) -> np.ndarray:

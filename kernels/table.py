@@ -107,6 +107,9 @@ class Parts(dict[tuple[str, str], int]):
         return number
 
 
+SOON = 1 << 17  # multiplications in a pass forward, or numbers, that keep Python's lock until they are done
+
+
 class Steps(dict[tuple[str, str, bool], Callable[..., Any]]):
     """What to call for a function of `step`: by its name, the characters of the dtypes of its arrays, the library's own
     first, and whether it holds Python's lock, as what is over soon should. It is made when it is first asked for.

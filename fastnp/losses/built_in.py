@@ -12,10 +12,9 @@ from ..arrays import FLOATS, real_array, working_dtype
 from ..backend import kernels, local
 from ..checks import one_of
 from ..kernels.blocks import block_of_loss
-from ..kernels.table import EACH, MEAN, SUM
+from ..kernels.table import EACH, MEAN, SOON, SUM
 from ..overrides import Checks, put
 from ..program.op import Kind, kind_of
-from ..program.program import SOON
 from ..state import State
 from ..weights import checked_weights
 from .loss import Loss
@@ -203,12 +202,11 @@ class BuiltInLoss(Loss):
         kept = np.empty((3, *pred.shape), dtype)
         loss: float = step(kept.reshape(3, -1), pred, target, block)
         if loss != loss and target.dtype != dtype:  # NumPy has a say where numbers are too large for that
-            step = running.steps["loss", 3 * dtype.char, pred.size <= SOON]
-            loss = step(kept.reshape(3, -1), pred, given.astype(dtype), block)
+            plain = running.steps["loss", 3 * dtype.char, pred.size <= SOON]
+            loss = plain(kept.reshape(3, -1), pred, given.astype(dtype), block)
         self._last[:] = kept[1], kept[2], kept[0]
         if target is given:
             of = dtype, given.dtype, _thread(), local() or backend.process
-            step = running.steps["loss", 2 * dtype.char + given.dtype.char, pred.size <= SOON]
             put(self, _kernel_next=(*of, step, kept.reshape(3, -1), block, numbers))
         return loss
 

@@ -9,9 +9,9 @@ from .. import backend, overrides
 from ..backend import kernels, local
 from ..checks import check_flag, check_positive
 from ..kernels.blocks import STALE
+from ..kernels.table import SOON
 from ..overrides import Checks, put
 from ..program.op import Rule, own_of
-from ..program.program import SOON
 from ..tensor import Tensor
 from .kept import Held, Names, sums_of_squares
 from .laid_out import LaidOut

@@ -8,7 +8,7 @@ import numpy as np
 from .. import backend
 from ..arrays import FLOATS, real_array
 from ..backend import kernels, local
-from ..kernels.table import SUM
+from ..kernels.table import SOON, SUM
 from ..tensor import Tensor
 from . import calls
 from .lowered import Lowered, Spare
@@ -20,7 +20,6 @@ Expected = tuple[Any, str, Any, tuple[int, int], Any, Any]
 NOTHING: Expected = (None, "", None, (0, 0), None, None)
 _array, _empty = np.ndarray, np.empty
 FEW = 64  # rows, for which it may pay to compile a step that converts them
-SOON = 1 << 17  # multiplications, of which a pass has a few times as many
 
 
 class Program(Lowered):

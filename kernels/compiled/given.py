@@ -32,6 +32,7 @@ class GivenModel(models.StructModel):
 
 @unbox(Given)
 def unbox_given(given, obj, c):
+    """Let Numba write what it finds of an object into room for any array, and see how much that was."""
     builder, number = c.builder, c.context.get_value_type(types.intp)
 
     def constant(value):
@@ -63,7 +64,7 @@ def unbox_given(given, obj, c):
     return NativeValue(array._getvalue())
 
 
-def _member(name, result):
+def _member(name):
     def codegen(context, builder, signature, args):
         given = cgutils.create_struct_proxy(signature.args[0])(context, builder, args[0])
         return getattr(given, name)
@@ -74,19 +75,19 @@ def _member(name, result):
 @intrinsic
 def rows(typingctx, array):
     """How many rows an array has; −1 where it is none of two axes."""
-    return types.intp(array), _member("rows", types.intp)
+    return types.intp(array), _member("rows")
 
 
 @intrinsic
 def columns(typingctx, array):
     """How long the rows of an array are."""
-    return types.intp(array), _member("columns", types.intp)
+    return types.intp(array), _member("columns")
 
 
 @intrinsic
 def first(typingctx, array):
     """Where the first number of an array is."""
-    return types.CPointer(array.dtype)(array), _member("data", None)
+    return types.CPointer(array.dtype)(array), _member("data")
 
 
 def _each(builder, shape, source, row, step):
