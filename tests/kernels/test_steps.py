@@ -107,6 +107,8 @@ def odd_arrays(right):
     yield np.zeros((rows + 1, n), right.dtype)
     yield np.zeros((rows, n + 1), right.dtype)
     yield np.zeros((1,) * 30, right.dtype)
+    yield right[..., np.newaxis]  # the first sizes are right
+    yield np.lib.stride_tricks.as_strided(right, (rows,), (n,))  # so is the number behind the only one
 
 
 @dtypes
@@ -132,6 +134,16 @@ def test_a_loss_of_another_shape_is_none(dtype):
             of_odd.arguments[name] = odd
             assert np.isnan(of_odd.run(NUMBA))
             assert np.isnan(of_odd["kept"]).all()
+
+
+@backends
+@dtypes
+def test_a_loss_has_no_room_for_another_batch(kernels, dtype):
+    call = build("step_loss", CASES[1], dtype)
+    for room in call["kept"][:, :-1], np.concatenate([call["kept"]] * 2, axis=1):
+        other = build("step_loss", CASES[1], dtype)
+        other.arguments["kept"] = kept = room.copy()
+        assert np.isnan(other.run(kernels)) and np.isnan(kept).all()
 
 
 @backends
