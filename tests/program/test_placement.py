@@ -8,7 +8,8 @@ import pytest
 from public import optimizers
 
 import fastnp as nn
-from fastnp.arrays import LINE, PAGE, address_of, aligned_zeros
+from fastnp.arrays import LINE, PAGE, aligned_zeros
+from fastnp.kernels.blocks import address
 from fastnp.optimizers.kept import KEPT_ABOVE
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -30,7 +31,7 @@ def test_what_is_kept_lies_at_one_distance_from_the_parameters(cls, dtype):
     others = []  # so that the next arrays come to lie elsewhere
     for count in range(12):
         model, (held,) = trained(cls, dtype, 1, 16, 64, 16, 1)
-        assert (address_of(held.kept) - address_of(held.data)) % PAGE == KEPT_ABOVE
+        assert (address(held.kept) - address(held.data)) % PAGE == KEPT_ABOVE
         others.append((model, np.ones(700 * count)))
 
 
@@ -52,9 +53,9 @@ def test_all_arrays_start_on_cache_lines(cls, dtype, monkeypatch):
             monkeypatch.setattr(module, "aligned_zeros", noted(name))
     for widths in (1, 1), (3, 8, 1), (16, 64, 16), (1, 16, 64, 16, 1):
         _, (held,) = trained(cls, dtype, *widths)
-        assert address_of(held.grad) % LINE == 0  # behind the parameters
+        assert address(held.grad) % LINE == 0  # behind the parameters
     assert {name.rsplit(".")[-1] for name in made} >= {"arena", "kept", "lowering", "staging"}
-    assert all(address_of(array) % LINE == 0 for arrays in made.values() for array in arrays)
+    assert all(address(array) % LINE == 0 for arrays in made.values() for array in arrays)
 
 
 @pytest.mark.parametrize("size", [0, 1, 447, 448, 449, 5000])
@@ -63,5 +64,5 @@ def test_an_array_smaller_than_the_distance_takes_no_more_room(size):
     array = aligned_zeros(size, np.dtype(np.float32), first, 1792)
     assert array.size == size and not array.any()
     assert array.base.nbytes - array.nbytes == (PAGE if size >= 448 else LINE)
-    assert address_of(array) % LINE == 0
-    assert size < 448 or (address_of(array) - address_of(first)) % PAGE == 1792
+    assert address(array) % LINE == 0
+    assert size < 448 or (address(array) - address(first)) % PAGE == 1792
