@@ -21,6 +21,7 @@ WEIGHTS, PLANS = (
     WINGS and hasattr(importlib.import_module("fastnp.kernels.table"), name) for name in ("EACH", "PLAN_COLUMNS")
 )
 STEPS = importlib.util.find_spec("fastnp.kernels.blocks") is not None
+TOLD = STEPS and hasattr(importlib.import_module("fastnp.kernels.table"), "SETTINGS_STEP")
 _KERNELS = "fastnp.kernels.compiled" if WINGS else "fastnp.kernels"
 padded = importlib.import_module("fastnp.kernels").padded
 jit, simd = (importlib.import_module(f"{_KERNELS}.{name}") for name in ("_jit", "simd"))
@@ -51,7 +52,7 @@ ON_SIZES = (
       for name in (*(f"{of}_{rule}" for of in _kinds("linear")), f"layer_norm_{rule}", f"{rule}_update")),
     "squares", "step_loss", "step_update",
 )  # fmt: skip
-ON_NETWORKS = ("forward", "backward", "train", "train_and_watch", "step_forward", "step_backward")
+ON_NETWORKS = ("forward", "backward", "loss_and_gradients", "train", "train_and_watch", "step_forward", "step_backward")
 
 
 def agreed_call(name, case, dtype, backend):
@@ -65,6 +66,8 @@ def agreed_call(name, case, dtype, backend):
         raise NotImplementedError("the loop of this commit runs by other kernels")
     if name.startswith("column_") and not hasattr(importlib.import_module(f"{_KERNELS}.linear"), "column"):
         raise NotImplementedError("columns have no parts of their own in this commit")
+    if name in ("loss_and_gradients", "train", "train_and_watch") and not TOLD:
+        raise NotImplementedError("the trainings of this commit tell nothing of their batches")
     what = f"{name}, {case}, {np.dtype(dtype).name}"
     calls = {backend: build(name, case, dtype) for backend in BACKENDS}
     results = {backend: call.run(kernels_of(backend)) for backend, call in calls.items()}

@@ -17,7 +17,7 @@ from .kernels._shelter import sheltered
 BACKENDS = ("numba", "numpy")
 
 _WINGS = {"numba": "compiled", "numpy": "reference"}
-_KERNELS = ("forward", "backward", "loss", "squares", "update", "train", "train_and_watch")
+_KERNELS = ("forward", "backward", "loss", "loss_and_gradients", "squares", "update", "train", "train_and_watch")
 
 _context: ContextVar[str | None] = ContextVar("fastnp_backend", default=None)
 local = _context.get  # the name of the backend here, or None; `local() or process` is that of the one in force

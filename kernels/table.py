@@ -46,7 +46,8 @@ ROWS = 2  # of an epoch
 STRIDE = 3  # from the first row of an epoch to that of the next
 REDUCTION = 4
 RATE_STEP = 5  # from the learning rate of an update to that of the next: 1, or 0 where all have one
-JOB_COLUMNS = 6
+SETTINGS_STEP = 6  # from the settings of an update to those of the next, in sets; 0 where all have one
+JOB_COLUMNS = 7
 
 # How an optimizer changes the parameters in one arena, as integers: a *plan*. Its columns:
 BEGIN = 0  # what makes the numbers of an update, by number …

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .op import Job, Update, Watched
+from .op import Job, Told, Update, Watched
 
 Arrays = tuple[np.ndarray, ...]
 
@@ -17,6 +17,7 @@ def train(
     arrays: Arrays,
     watched: Watched | None = None,
     apart: Arrays = (),
+    told: Told = Told(),
 ) -> int:
     """Call `train`, or `train_and_watch`; returns how many updates were made.
 
@@ -25,7 +26,7 @@ def train(
     """
     table, work, params, *data = arrays
     _, _, plan, *of_update = update
-    arguments = losses, np.array(job, np.int64), plan, table, work, params, *of_update, *data
+    arguments = losses, np.array(job, np.int64), plan, table, work, params, *of_update, *data, *told
     if watched is None:
         return int(backend.train(*arguments))
     *rule, of_validation, counts, x, y = watched

@@ -176,7 +176,8 @@ class Job(NamedTuple):
     rows: int  # of an epoch
     stride: int  # from the first row of an epoch to that of the next
     reduction: int
-    rate_step: int  # from the learning rate of an update to that of the next
+    rate_step: int = 0  # from the learning rate of an update to that of the next
+    settings_step: int = 0  # from the settings of an update to those of the next
 
 
 class Update(NamedTuple):
@@ -191,6 +192,13 @@ class Update(NamedTuple):
     rates: np.ndarray
     before: int  # how many updates were made
     clip_norm: float
+
+
+class Told(NamedTuple):
+    """What a training run tells of each batch, if anything; see the kernel `train`."""
+
+    each: np.ndarray = np.zeros((0, 2))
+    penalty: np.ndarray = np.zeros(0, np.int64)
 
 
 class Watched(NamedTuple):

@@ -1,6 +1,5 @@
 """Runs of built-in layers, lowered to a table that kernels walk over an arena."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -8,21 +7,18 @@ import numpy as np
 from .. import backend
 from ..arrays import FLOATS, real_array
 from ..backend import kernels, local
-from ..kernels.table import SOON, SUM
-from ..tensor import Tensor
-from . import calls
-from .lowered import Lowered, Spare
+from ..kernels.table import SOON
+from .alone import TrainedAlone
+from .lowered import Spare
 from .lowering import Workspace
-from .op import Job, NumbersAt, Update, Watched, trained_rows
 
-_trained: set[tuple[str, str, bool]] = set()  # backends, dtypes, whether watched: for which a kernel is compiled
 Expected = tuple[Any, str, Any, tuple[int, int], Any, Any]
 NOTHING: Expected = (None, "", None, (0, 0), None, None)
 _array, _empty = np.ndarray, np.empty
 FEW = 64  # rows, for which it may pay to compile a step that converts them
 
 
-class Program(Lowered):
+class Program(TrainedAlone):
     """A run of operations, forward, backward and in training.
 
     Each way of a step is one call of a kernel. Where a step is as the one before, no more is looked at than that it is:
@@ -185,53 +181,3 @@ class Program(Lowered):
         if row is None and self._next_forward is not NOTHING:
             self._expect_back(space, running)
         return dx
-
-    # --- training by a kernel alone ---
-
-    def trained_by(self, parameters: Iterable[Tensor], apart: bool) -> tuple[NumbersAt | None, ...] | None:
-        """As `trained_rows`, of the rows of this program."""
-        return trained_rows(self._ops, parameters, apart)
-
-    def has_gradients(self) -> bool:
-        """Whether a gradient of one of the parameters is not zero."""
-        if self.is_all:
-            return self.arena.has_gradients()
-        return any(tensor.grad.any() for tensor in self.tensors)
-
-    def compile_training(self, update: Update, loss: int, watched: Watched | None = None) -> None:
-        """Train for no epoch: what the kernel runs is compiled, where it has not been, and nothing else is touched."""
-        running = kernels()
-        space = self._workspace or self._make_workspace(0)
-        table, key = space.training(running, *update[:2]), (running.name, self.dtype.char, watched is None)
-        if key not in _trained:
-            numbers, none, job = np.zeros(0, self.dtype), np.zeros((0, 1), self.dtype), Job(loss, 1, 0, 0, SUM, 0)
-            arrays, apart = (table, numbers, numbers, numbers, none, none), (table, numbers)
-            calls.train(running, np.zeros(0), job, update, arrays, watched, apart)
-            _trained.add(key)
-
-    def train(
-        self, losses: np.ndarray, job: Job, update: Update, data: calls.Arrays, watched: Watched | None = None
-    ) -> int:
-        """Run the kernel `train`, or `train_and_watch`, on staged rows; returns how many updates were made."""
-        if self.holds_state or self._batch >= 0:
-            self._forget_state()
-        space, running = self._reserve(min(job.batch_size, job.rows)), kernels()
-        arrays = space.training(running, *update[:2]), space.work, self.arena.data, *data
-        space.hand_over()
-        if watched is None:
-            done = calls.train(running, losses, job, update, arrays)
-        else:
-            other = self._borrow(min(watched.job.batch_size, watched.job.rows))
-            apart = other.forward(running)[1:], other.work
-            done = calls.train(running, losses, job, update, arrays, watched, apart)
-            self._spare.append(Spare(other))
-        space.take_back()
-        return done
-
-    def state_after_training(self, x: np.ndarray) -> np.ndarray:
-        """Take up the forward state of the last batch, whose input was x; returns its output in a new array."""
-        assert self._workspace is not None
-        self._batch = len(x)
-        self._view(self._workspace, 0, "x", len(x))[...] = x
-        self._claim_state()
-        return self._view(self._workspace, -1, "y", len(x)).copy()

@@ -67,7 +67,7 @@ class StagedValidation:
         """What a kernel is told of them."""
         part: int = kernels().parts[self._part, self._char]
         reduction = REDUCTIONS[self._loss_fn.reduction]
-        return Job(part, self._batch_size, self.rows, stride=0, reduction=reduction, rate_step=0)
+        return Job(part, self._batch_size, self.rows, stride=0, reduction=reduction)
 
 
 def _staged(validation: Validation, program: Program, loss_fn: Any) -> StagedValidation | None:
@@ -107,7 +107,7 @@ class KernelWatch:
         stopping[BATCHES], stopping[BETTER] = batches, -1
         if found is None:
             none = np.zeros((0, 1), self._held.data.dtype)
-            return Watched(stopping, *self._best, self._losses, Job(loss, 1, 0, 0, 0, 0), np.zeros(0), none, none)
+            return Watched(stopping, *self._best, self._losses, Job(loss, 1, 0, 0, 0), np.zeros(0), none, none)
         self._losses = np.zeros(epochs)
         return Watched(stopping, *self._best, self._losses, found.job(), *found.arrays)
 

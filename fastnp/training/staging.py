@@ -64,7 +64,10 @@ class ArrayStage(Stage):
     def put(self, order: np.ndarray, start: int) -> None:
         """Gather the rows of `order`, converted, from row `start` on."""
         stop = start + len(order)
-        self.x[start:stop, : self._n_in] = take_rows(self._X, order)
+        self.x[start:stop, : self._n_in] = self._rows_of_x(order)
         self.y[start:stop, : self._columns] = take_rows(self._Y, order).reshape(len(order), self._columns)
         if self._weight is not None:
             self.y[start:stop, -1] = take_rows(self._weight, order)
+
+    def _rows_of_x(self, order: np.ndarray) -> np.ndarray:
+        return take_rows(self._X, order)

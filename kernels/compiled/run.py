@@ -20,6 +20,7 @@ from ..table import (
     REDUCTION,
     ROWS,
     RULE_NUMBERS,
+    SETTINGS_STEP,
     SQUARES,
     STRIDE,
     WAITS,
@@ -69,6 +70,28 @@ def loss(part, results, pred, target, numbers, reduction):
 
 
 @kernel
+def loss_and_gradients(gradients, job, table, work, params, loss_numbers, x, y):
+    """What a loss comes to over ROWS rows, a double, in batches of BATCH_SIZE, added up one after the other.
+
+    gradients (size of params,) gets the sums of those of the batches. job (JOB_COLUMNS,) int64; the rest is as for
+    `train`, and rows of the table keep gradients.
+    """
+    last = row(table, len(table) - 1)
+    work_, params_, target = pointer(work, 0), pointer(params, 0), pointer(gradients, 0)
+    numbers = room(params_, 1)
+    total = 0.0
+    for start in range(0, job[ROWS], job[BATCH_SIZE]):
+        batch = min(job[BATCH_SIZE], job[ROWS] - start)
+        inputs, of_batch = pointer(x, start * x.shape[1]), pointer(y, start * y.shape[1])
+        walk.forward(inputs, work_, params_, table, batch)
+        arguments = of_batch, y.shape[1], pointer(loss_numbers, 0), batch, last.n_out, job[REDUCTION]
+        total += call_for_number(job[LOSS], (at(work_, last.dy), at(work_, last.y), last.ld_out, *arguments))
+        write(numbers, number_like(numbers, 1.0 if start else 0.0))  # by which the rows store gradients, or add them
+        walk.backward(inputs, work_, params_, target, 0, numbers, table, batch)
+    return total
+
+
+@kernel
 def squares(plan, g):
     """Σ g² over the gradients g (size,) of the tensors of a plan, a double."""
     return call_for_number(plan[SQUARES], (pointer(plan, 0), pointer(g, 0)))
@@ -90,19 +113,20 @@ def update(plan, p, kept, g, settings, rate, before, squares, clip_norm):
 
 @kernel
 def train(
-    losses, job, plan, table, work, params, kept, gradients, settings, rates, before, clip_norm, loss_numbers, x, y
-):
+    losses, job, plan, table, work, params, kept, gradients, settings, rates, before, clip_norm, loss_numbers, x, y,
+    each, penalty,
+):  # fmt: skip
     """Train a program on batches; returns how many updates were made.
 
     One epoch for each number in losses (epochs,), a double to which the losses of its batches are added.
     Epoch e takes the rows e·STRIDE … e·STRIDE + ROWS − 1 of x (·, ld_in), padded, and y (·, ·), the targets as the loss
     takes them, in batches of BATCH_SIZE; the last may be shorter. job (JOB_COLUMNS,) int64; work, params and table are
-    as for `backward`, plan, kept, settings and before as for `update`; rates (updates,), or (1,) where RATE_STEP is 0,
-    doubles. A loss that is not finite, which is then left in losses, or the end of the rates, ends the call before that
-    batch changes a parameter.
-
+    as for `backward`, plan, kept, settings (or those of each update) and before as for `update`; rates (updates,), or
+    (1,) where RATE_STEP is 0, doubles. A loss that is not finite, which is then left in losses, or the end of the
+    rates, ends the call before that batch changes a parameter.
     Where clip_norm is not 0, the rows keep the gradients, in gradients (size,), and parameters change by these when
     their norm is known; else they change in the rows, and gradients is empty.
+    each (updates, 2), or (0, 2), doubles, gets of each batch the loss, and before it Σ p² by the plan `penalty`.
     """
     last = row(table, len(table) - 1)
     plan_, work_, params_, kept_ = pointer(plan, 0), pointer(work, 0), pointer(params, 0), pointer(kept, 0)
@@ -120,6 +144,7 @@ def train(
             walk.forward(inputs, work_, params_, table, batch)
             arguments = dpred, pred, ld, of_batch, y.shape[1], pointer(loss_numbers, 0), batch, n, job[REDUCTION]
             loss = call_for_number(job[LOSS], arguments)
+            _tell(each, done, loss, penalty, params_)
             if not math.isfinite(loss):
                 losses[epoch] = loss
                 return done
@@ -127,10 +152,10 @@ def train(
             if done * job[RATE_STEP] == len(rates):
                 return done
             rate = rates[done * job[RATE_STEP]]
-            if rate != rate_before or plan[COUNTS]:
-                first = done == 0
-                call(plan[BEGIN], (plan_, numbers, of_rule, settings.shape[1], rate, before + done, memory, first))
-                rate_before = rate
+            if rate != rate_before or plan[COUNTS] or job[SETTINGS_STEP]:
+                first, of_update = done == 0, at(of_rule, done * job[SETTINGS_STEP] * settings.shape[1])
+                call(plan[BEGIN], (plan_, numbers, of_update, settings.shape[1], rate, before + done, memory, first))
+            rate_before = rate
             walk.backward(inputs, work_, params_, target, far, of_rows, table, batch)
             if clip_norm != 0:
                 squares = call_for_number(plan[SQUARES], (plan_, target))
@@ -142,10 +167,10 @@ def train(
 @kernel
 def train_and_watch(
     losses, job, plan, table, work, params, kept, gradients, settings, rates, before, clip_norm, loss_numbers, x, y,
-    stopping, best, best_kept, validation_losses, validation_job, validation_table, validation_work, counts,
-    validation_x, validation_y,
+    each, penalty, stopping, best, best_kept, validation_losses, validation_job, validation_table, validation_work,
+    counts, validation_x, validation_y,
 ):  # fmt: skip
-    """As `train`, with a look at every epoch that is done; the end of patience ends the call, too.
+    """As `train`, with a look at every epoch that is done; the end of patience ends the call, too. `each` is empty.
 
     Where there are counts (batches,), doubles, validation_losses (epochs,) gets the loss over the validation data:
     those of its batches, each as often as it counts (for SUM, once). validation_job, _table and _work are as for
@@ -159,7 +184,7 @@ def train_and_watch(
         first = epoch * job[STRIDE]
         updates = train(
             losses[epoch : epoch + 1], job, plan, table, work, params, kept, gradients, settings,
-            rates[done * job[RATE_STEP] :], before + done, clip_norm, loss_numbers, x[first:], y[first:],
+            rates[done * job[RATE_STEP] :], before + done, clip_norm, loss_numbers, x[first:], y[first:], each, penalty,
         )  # fmt: skip
         done += updates
         if updates < -(-job[ROWS] // job[BATCH_SIZE]):
@@ -180,6 +205,13 @@ def train_and_watch(
         if stopping[PATIENCE] and stopping[WAITS] >= stopping[PATIENCE]:
             break
     return done
+
+
+@inlined
+def _tell(each, done, loss, penalty, params):
+    """Write down what is asked for of a batch."""
+    if len(each):
+        each[done, 0], each[done, 1] = loss, call_for_number(penalty[SQUARES], (pointer(penalty, 0), params))
 
 
 @inlined

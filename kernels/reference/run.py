@@ -12,10 +12,12 @@ from ..table import (
     BY_VALIDATION,
     FAR,
     FLAT,
+    LOSS,
     PATIENCE,
     PLAN_COLUMNS,
     RANGES,
     RATE_STEP,
+    REDUCTION,
     ROWS,
     RULE_NUMBERS,
     SETS,
@@ -51,6 +53,21 @@ def loss(part, results, pred, target, numbers, reduction):
 
 
 @silent
+def loss_and_gradients(gradients, job, table, work, params, loss_numbers, x, y):
+    last = rows_of(table)[-1]
+    total = 0.0
+    for start in range(0, int(job[ROWS]), int(job[BATCH_SIZE])):
+        batch = min(int(job[BATCH_SIZE]), int(job[ROWS]) - start)
+        inputs = x[start:].reshape(-1)
+        walk.forward(inputs, work, params, table, batch)
+        pred, dpred = (rows(work, at, batch, last.ld_out)[:, : last.n_out] for at in (last.y, last.dy))
+        arguments = y[start : start + batch], loss_numbers, int(job[REDUCTION])
+        total += function_of(int(job[LOSS]))(dpred[np.newaxis], pred, *arguments)
+        walk.backward(inputs, work, params, gradients, np.full(1, start > 0, params.dtype), table, batch)
+    return total
+
+
+@silent
 def squares(plan, g):
     return _squares(plan, g)
 
@@ -67,10 +84,11 @@ def updated(plan, p, kept, g, settings, rate, before, squares, clip_norm):
 
 @silent
 def train(
-    losses, job, plan, table, work, params, kept, gradients, settings, rates, before, clip_norm, loss_numbers, x, y
-):
+    losses, job, plan, table, work, params, kept, gradients, settings, rates, before, clip_norm, loss_numbers, x, y,
+    each, penalty,
+):  # fmt: skip
     last = rows_of(table)[-1]
-    part, size, count, stride, reduction, rate_step = job.tolist()
+    part, size, count, stride, reduction, rate_step, settings_step = job.tolist()
     done = 0
     for epoch in range(len(losses)):
         for start in range(epoch * stride, epoch * stride + count, size):
@@ -79,13 +97,16 @@ def train(
             walk.forward(inputs, work, params, table, batch)
             pred, dpred = (rows(work, at, batch, last.ld_out)[:, : last.n_out] for at in (last.y, last.dy))
             loss = function_of(part)(dpred[np.newaxis], pred, y[start : start + batch], loss_numbers, reduction)
+            if len(each):
+                each[done] = loss, _squares(penalty, params)
             if not math.isfinite(loss):
                 losses[epoch] = loss
                 return done
             losses[epoch] += loss
             if done * rate_step == len(rates):
                 return done
-            numbers = _begun(plan, settings, rates[done * rate_step], before + done, params.dtype)
+            of_update, rate = settings[done * settings_step :], rates[done * rate_step]
+            numbers = _begun(plan, of_update, rate, before + done, params.dtype)
             if clip_norm == 0:
                 walk.backward(inputs, work, params, kept, numbers, table, batch)
             else:
@@ -98,8 +119,8 @@ def train(
 @silent
 def train_and_watch(
     losses, job, plan, table, work, params, kept, gradients, settings, rates, before, clip_norm, loss_numbers, x, y,
-    stopping, best, best_kept, validation_losses, validation_job, validation_table, validation_work, counts,
-    validation_x, validation_y,
+    each, penalty, stopping, best, best_kept, validation_losses, validation_job, validation_table, validation_work,
+    counts, validation_x, validation_y,
 ):  # fmt: skip
     done = 0
     for epoch in range(len(losses)):
@@ -107,6 +128,7 @@ def train_and_watch(
         updates = train(
             losses[epoch : epoch + 1], job, plan, table, work, params, kept, gradients, settings,
             rates[done * int(job[RATE_STEP]) :], before + done, clip_norm, loss_numbers, x[first:], y[first:],
+            each, penalty,
         )  # fmt: skip
         done += updates
         if updates < -(-int(job[ROWS]) // int(job[BATCH_SIZE])):

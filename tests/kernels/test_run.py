@@ -6,7 +6,7 @@ import pytest
 from calls import NAN
 from cases import NETWORKS, build
 from declared import LOSSES
-from program_cases import DONE, buffer, kinds, linears, linked, plan, views
+from program_cases import DONE, buffer, kinds, linears, linked, penalty, plan, views
 from references import check_pads
 from rule_cases import RULES, plan_of
 from sizes import Network
@@ -20,8 +20,11 @@ TRAININGS = [
     {"stride": 0, "epochs": 3, "rate": 0.001, "settings": {"momentum": 0.5, "weight_decay": 0.03}, "mean": False},
     {"rate": 0.05, "settings": {"weight_decay": 0.01, "l1": True}, "short": False, "apart": True},
     {"settings": {"weight_decay": 0.01}, "apart": True, "clip_norm": 0.1},
+    {"settings": {"weight_decay": 0.01}, "apart": True, "told": True, "paced": True},
 ]
-trainings = pytest.mark.parametrize("options", TRAININGS, ids=["mean", "sum-l2", "mean-l1-apart", "clipped-apart"])
+trainings = pytest.mark.parametrize(
+    "options", TRAININGS, ids=["mean", "sum-l2", "mean-l1-apart", "clipped-apart", "told-paced"]
+)
 
 
 def _step_by_step(call, kernels, steps=None):
@@ -44,7 +47,10 @@ def _step_by_step(call, kernels, steps=None):
             dpred = np.empty((1, *pred.shape), pred.dtype)
             target = call["y"][start : start + batch].copy()
             reduction = MEAN if call["mean"] else SUM
-            call["losses"][epoch] += kernels.loss(loss, dpred, pred, target, call["loss_numbers"], reduction)
+            of_batch = kernels.loss(loss, dpred, pred, target, call["loss_numbers"], reduction)
+            call["losses"][epoch] += of_batch
+            if len(call["each"]):
+                call["each"][done] = of_batch, kernels.squares(penalty(call, kernels), params)
             dy = buffer(call, last, "dy", batch)
             dy[:] = 0
             dy[:, : last["n_out"]] = dpred[0]
@@ -54,7 +60,7 @@ def _step_by_step(call, kernels, steps=None):
                 squares = kernels.squares(plan(call, kernels), grads)
             for op in linears(call):
                 places = op["weights"], op["bias"]
-                sets = settings[:1], settings[-1:]
+                sets = [settings[done * call["settings_step"] :][i : i + 1] for i in (0, int(call.apart))]
                 for at, p, g, each in zip(places, views(params, op), views(grads, op), sets, strict=True):
                     of_p = kept[at : kept.size - params.size + at + p.size]
                     alone = plan_of(kernels, call.rule, char, params.size, [(0, p.size, 0)])
@@ -89,6 +95,7 @@ def test_train_has_the_bits_of_the_steps_one_by_one(network, dtype, kernels, opt
     before = [view.copy() for view in _parameters(whole)]
     assert whole.run(kernels) == _step_by_step(steps, kernels)
     assert bounds.same_bits(whole["losses"], steps["losses"])
+    assert bounds.same_bits(whole["each"], steps["each"])
     assert np.isfinite(whole["losses"]).all()
     for mine, theirs in zip(_parameters(whole), _parameters(steps), strict=True):
         assert bounds.same_bits(mine, theirs)
@@ -137,6 +144,38 @@ def test_train_stops_where_the_rates_end(given, dtype, kernels):
     assert whole.run(kernels) == _step_by_step(steps, kernels, steps=given) == given
     assert all(bounds.same_bits(a, b) for a, b in zip(_parameters(whole), _parameters(steps), strict=True))
     assert np.isfinite(whole["losses"]).all()
+
+
+@backends
+@dtypes
+@pytest.mark.parametrize("mean", [True, False], ids=["mean", "sum"])
+@pytest.mark.parametrize("network", [network for network in NETWORKS if network.trains], ids=str)
+def test_loss_and_gradients_are_those_of_the_batches_added_up(network, mean, dtype, kernels):
+    call = build("loss_and_gradients", network, dtype, mean=mean)
+    work, params, numbers = call["work"].copy(), call["params"].copy(), call["loss_numbers"]
+    table, char = linked(kernels, network, call["table"], call.dtype.char), call.dtype.char
+    loss, grads, total = kernels.parts[f"{call.loss_part}.sum", char], np.zeros_like(params), 0.0
+    first, last, size = call["table"][0], call["table"][-1], network.batch
+    for start in range(0, call["rows"], size):
+        batch = min(size, call["rows"] - start)
+        at = {name: work[row[name] :][: batch * row[ld]].reshape(batch, -1) for row, name, ld in (
+            (first, "x", "ld_in"), (last, "y", "ld_out"), (last, "dy", "ld_out"))}  # fmt: skip
+        at["x"][:] = call["x"][start : start + batch]
+        kernels.forward(work, params, table, batch)
+        pred = at["y"][:, : last["n_out"]].copy()
+        dpred = np.empty((1, *pred.shape), pred.dtype)
+        total += kernels.loss(
+            loss, dpred, pred, call["y"][start : start + batch].copy(), numbers, MEAN if mean else SUM
+        )
+        at["dy"][:] = 0
+        at["dy"][:, : last["n_out"]] = dpred[0]
+        kernels.backward(work, params, grads, np.full(1, start > 0, call.dtype), table, batch)
+    assert call.run(kernels) == total
+    for op in linears(call):
+        for mine, theirs in zip(views(call["gradients"], op), views(grads, op), strict=True):
+            assert bounds.same_bits(mine, theirs)
+            assert mine.any()
+            check_pads(mine, op["n_out"])
 
 
 @trainable

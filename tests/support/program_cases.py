@@ -163,11 +163,12 @@ def backward(call, network, rng, draw, add_to=False, fused=True):
 
 def train(
     call, network, rng, draw, epochs=2, stride=None, rule="momentum", settings=None, rate=0.01, mean=True, short=True,
-    of="mse", apart=False, clip_norm=0.0,
+    of="mse", apart=False, clip_norm=0.0, told=False, paced=False,
 ):  # fmt: skip
     """Two batches an epoch, and a shorter third where `short`; every epoch on the same rows where `stride` is 0.
 
-    The rate falls to half from each update to the next but one. Where it is `apart`, biases do not decay.
+    The rate falls to half from each update to the next but one. Where it is `apart`, biases do not decay. Each batch
+    may be `told` of, with the squares of all weights; where settings are `paced`, the decay grows with every update.
     """
     _program(call, network, rng, draw, odd=0)
     batch, n_out = network.batch, int(call["table"][-1]["n_out"])
@@ -192,9 +193,10 @@ def train(
         losses=np.arange(1.0, epochs + 1), kept=kept, mean=mean,
         x=call.array(draw(rng, (total, network.n_in)), int(call["table"][0]["ld_in"]), pad=NAN, spare=3),
         y=call.array(targets(of, rng, draw, (total, n_out)), spare=3),
-        settings=_sets(rule, settings or {}, apart), clip_norm=clip_norm,
+        settings=_sets(rule, settings or {}, apart, epochs * -(-count // batch) if paced else 1), clip_norm=clip_norm,
         rates=rate * 0.5 ** (np.arange(epochs * -(-count // batch)) // 2), gradients=call.flat(0),
-        batch_size=batch, rows=count, stride=stride,
+        batch_size=batch, rows=count, stride=stride, settings_step=(1 + apart) * paced,
+        each=np.full((epochs * -(-count // batch) * told, 2), NAN),
     )  # fmt: skip
 
     cls, part = LOSSES[of]
@@ -210,15 +212,21 @@ def train(
     def arguments(kernels):
         names = "losses", "work", "params", "kept", "gradients", "settings", "rates"
         losses, *arguments = (call[name] for name in names)
-        arguments += [DONE, *(call[name] for name in ("clip_norm", "loss_numbers", "x", "y"))]
+        arguments += [DONE, *(call[name] for name in ("clip_norm", "loss_numbers", "x", "y", "each"))]
         sizes = [call[name] for name in ("batch_size", "rows", "stride")]
-        job = [kernels.parts[f"{part}.sum", call.dtype.char], *sizes, MEAN if call["mean"] else SUM, 1]
+        job = [
+            kernels.parts[f"{part}.sum", call.dtype.char],
+            *sizes,
+            MEAN if call["mean"] else SUM,
+            1,
+            call["settings_step"],
+        ]
         table = linked(kernels, network, call["table"], call.dtype.char, "gradients" if clip_norm else rule).copy()
         first = next(i for i, layer in enumerate(network.layers) if is_linear(layer))
         rows = table.view(ROW)
         rows["input"][: first + 1] = 0  # nobody asks for these
         rows["bias_numbers"] = RULE_NUMBERS if apart and not clip_norm else 0
-        return losses, np.array(job, np.int64), plan(call, kernels), table, *arguments
+        return losses, np.array(job, np.int64), plan(call, kernels), table, *arguments, penalty(call, kernels)
 
     def make(kernels):
         return kernels.train(*arguments(kernels))
@@ -270,9 +278,11 @@ def train_and_watch(
     call.make = make
 
 
-def _sets(rule, settings, apart):
-    """The settings of a rule, and those for what does not decay."""
-    sets = [settings, {**settings, "weight_decay": 0.0}] if apart else [settings]
+def _sets(rule, settings, apart, updates):
+    """The settings of a rule for so many updates, and those for what does not decay."""
+    decay, sets = settings.get("weight_decay", 0.0), []
+    for update in range(updates):
+        sets += [{**settings, "weight_decay": decay * (1 + update)}] + [{**settings, "weight_decay": 0.0}] * apart
     return np.array([RULES[rule].settings(**each) for each in sets], float)
 
 
@@ -286,4 +296,47 @@ def plan(call, kernels):
     return plan_of(kernels, call.rule, call.dtype.char, size, places, tensors)
 
 
-ON_NETWORKS = {"forward": forward, "backward": backward, "train": train, "train_and_watch": train_and_watch}
+def penalty(call, kernels):
+    """The plan by which the squares of all weights are summed up."""
+    tensors = [(int(op["weights"]), views(call["params"], op)[0].size) for op in linears(call)]
+    return plan_of(kernels, call.rule, call.dtype.char, 0, (), tensors)
+
+
+def loss_and_gradients(call, network, rng, draw, of="mse", mean=False):
+    """Over two batches and a half."""
+    _program(call, network, rng, draw, odd=0)
+    n_out, total = int(call["table"][-1]["n_out"]), 2 * network.batch + network.batch // 2
+    for op in call["table"]:
+        for name in "y", "dx", "dy":
+            call.allow(buffer(call, op, name))
+        buffer(call, op, "dy")[:] = 0  # kernels keep the pads zero
+    _allow_scratch(call)
+    cls, part = LOSSES[of]
+    call.arguments.update(
+        gradients=call.flat(call["params"].size), mean=mean, rows=total, batch_size=max(network.batch, 1),
+        x=call.array(draw(rng, (total, network.n_in)), int(call["table"][0]["ld_in"]), pad=NAN, spare=3),
+        y=call.array(targets(of, rng, draw, (total, n_out)), spare=3),
+        loss_numbers=cls()._numbers_as(call.dtype, n_out),
+    )  # fmt: skip
+    for op in linears(call):
+        for view in views(call["gradients"], op):
+            fill(view, np.full((len(view), op["n_out"]), NAN), 0)
+            call.allow(view)
+
+    def make(kernels):
+        sizes = call["batch_size"], total, 0, MEAN if mean else SUM, 0, 0
+        job = np.array([kernels.parts[f"{part}.sum", call.dtype.char], *sizes])
+        arrays = linked(kernels, network, call["table"], call.dtype.char), call["work"], call["params"]
+        data = (call[name] for name in ("loss_numbers", "x", "y"))
+        return kernels.loss_and_gradients(call["gradients"], job, *arrays, *data)
+
+    call.loss_part, call.make = part, make
+
+
+ON_NETWORKS = {
+    "forward": forward,
+    "backward": backward,
+    "loss_and_gradients": loss_and_gradients,
+    "train": train,
+    "train_and_watch": train_and_watch,
+}

@@ -13,7 +13,7 @@ from fits import backend as backend
 import fastnp
 import fastnp as nn
 from fastnp.kernels.reference import updates
-from fastnp.program import program
+from fastnp.program import alone
 from fastnp.program.program import Program
 from fastnp.training import compiled
 
@@ -151,7 +151,7 @@ def test_ctrl_c_while_the_kernel_is_compiled_is_answered_at_once(backend, monkey
     before = [p.data.copy() for p in run.model.parameters()], run.rng.bit_generator.state
     kernels = fastnp.backend.kernels()
     train = kernels.train
-    monkeypatch.setattr(program, "_trained", set())
+    monkeypatch.setattr(alone, "_trained", set())
     compiling = []
 
     def signalled(losses, *rest):

@@ -24,7 +24,7 @@ from own_data import (
 )
 
 import fastnp as nn
-from fastnp.program import program
+from fastnp.program import alone
 from fastnp.program.program import Program
 from fastnp.training import ahead
 
@@ -265,7 +265,7 @@ def test_ctrl_c_in_the_data_set_is_answered_at_once(number, kernel_calls):
 
 
 def test_ctrl_c_before_anything_is_compiled_does_not_wait_for_it(monkeypatch):
-    monkeypatch.setattr(program, "_trained", set())
+    monkeypatch.setattr(alone, "_trained", set())
     monkeypatch.setattr(Program, "compile_training", raising(AssertionError()))
     run = own(at_request(3, lambda i: signal.raise_signal(signal.SIGINT))())
     assert outcome(run, 3, True)[0]["error"][0] is KeyboardInterrupt
