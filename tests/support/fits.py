@@ -7,6 +7,7 @@ import pytest
 
 import fastnp as nn
 from fastnp.program.program import Program
+from fastnp.training import ahead, compiled
 
 
 @pytest.fixture(params=["numba", "numpy"], autouse=True)
@@ -16,9 +17,21 @@ def backend(request):
 
 
 @pytest.fixture
+def unhurried(monkeypatch):
+    """As many batches in each call as there is room for, however busy the machine is."""
+    _take_time(monkeypatch)
+
+
+def _take_time(monkeypatch):
+    for module in ahead, compiled:
+        monkeypatch.setattr(module, "SECONDS_PER_CALL", 1e9)
+
+
+@pytest.fixture
 def kernel_calls(monkeypatch):
     """A list that grows by (epochs, rows) with every call of the whole-run kernel."""
     calls, train = [], Program.train
+    _take_time(monkeypatch)
 
     def counted(self, losses, job, *others):
         calls.append((len(losses), job.rows))

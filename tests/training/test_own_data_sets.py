@@ -7,6 +7,7 @@ import pytest
 from fits import assert_same, loop, state
 from fits import backend as backend
 from fits import kernel_calls as kernel_calls
+from fits import unhurried as unhurried
 from own_data import LABELS, ROWS, Rows, W, Whole, X, Y, assert_fit_is_the_loop, own, plain
 
 import fastnp as nn
@@ -183,7 +184,7 @@ def test_a_data_set_that_looks_at_the_model():
 @pytest.mark.filterwarnings("ignore:the layer Linear")
 @pytest.mark.parametrize(("at", "seen"), [(0, 0), (7, 2), (30, 23)])
 @pytest.mark.parametrize("what", ["tensors move", "another layer", "a method", "converted", "a gradient", "settings"])
-def test_a_data_set_that_changes_what_is_trained(what, at, seen):
+def test_a_data_set_that_changes_what_is_trained(what, at, seen, unhurried):
     """It is asked ahead, for batches 2 to 9, say; what it changes then is as if it had been changed before batch 2."""
 
     def change(run, at):
