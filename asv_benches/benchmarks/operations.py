@@ -4,6 +4,7 @@ Both are measured in turns. Less is better, as everywhere.
 """
 
 import functools
+import inspect
 
 import numpy as np
 
@@ -33,6 +34,7 @@ WITH_OPTIMIZERS = {str(network): network for network in NETWORKS[:4]}
 LOSSES = ("MAE", "Huber", "Quantile", "PoissonNLL", "BCEWithLogits", "CrossEntropy", "weighted MSE")
 OPTIMIZERS = (
     "SGD nesterov",
+    "SGD rate_in_velocity",
     "SGD clip_norm",
     "SGD Cosine",
     "Adam",
@@ -41,7 +43,7 @@ OPTIMIZERS = (
     "RMSprop",
     "RMSprop momentum",
 )
-SETTINGS = {"nesterov": True, "clip_norm": 1.0, "momentum": MOMENTUM}
+SETTINGS = {"nesterov": True, "rate_in_velocity": True, "clip_norm": 1.0, "momentum": MOMENTUM}
 
 
 def layers_between(name):
@@ -58,10 +60,11 @@ def layers_between(name):
 def optimizer_of(name):
     """A function of parameters: an optimizer, by its class and the setting that it has beside the learning rate."""
     cls, _, setting = name.partition(" ")
-    of_fastnp("Adam")  # which came with the settings of SGD
     rate, settings = LEARNING_RATE, {}
     if setting == "Cosine":
         rate = of_fastnp("schedules").Cosine(LEARNING_RATE, total=10**9)
+    elif setting and setting not in inspect.signature(of_fastnp(cls)).parameters:
+        raise NotImplementedError(f"{cls} has no {setting} in this commit")
     elif setting:
         settings[setting] = SETTINGS[setting]
     return lambda parameters: of_fastnp(cls)(parameters=parameters, learning_rate=rate, **settings)

@@ -17,7 +17,11 @@ class SGD(ArenaOptimizer):
         g = grad + decay,   v = momentum·v + g,   p = p − learning_rate·v
 
     or, where it is `nesterov`, p = p − learning_rate·(g + momentum·v), with the new v. decay is weight_decay·p ('l2')
-    or weight_decay·sign(p) ('l1'), for weights and biases.
+    or weight_decay·sign(p) ('l1'), for weights and biases. With the `rate_in_velocity`, as Keras and scikit-learn have
+    it, a change of the rate leaves what is in v as it is:
+
+        v = momentum·v + learning_rate·g,   p = p − v,   or nesterov   p = p − (learning_rate·g + momentum·v)
+
     Sources: B. T. Polyak, "Some methods of speeding up the convergence of iteration methods" (1964); I. Sutskever et
     al., "On the importance of initialization and momentum in deep learning" (2013).
 
@@ -28,14 +32,18 @@ class SGD(ArenaOptimizer):
         decay_bias: whether tensors whose `decays` is False decay as well: biases, and both of a `LayerNorm`.
         clip_norm: where the norm of all gradients together, before decay, is larger than this, they are multiplied by
             clip_norm / norm; None for never.
+        rate_in_velocity: let v be of steps, each by the learning rate that it had, and not of gradients. Where the rate
+            stays the same, so do the steps. Changed in between, it takes the v that is there for what it is to be: who
+            turns it on then multiplies `velocity` by the rate.
 
     `velocity` is a list with the array v of each parameter; a list of arrays may be assigned to it. Velocities
     below the smallest normal number become 0. Raises TypeError or ValueError that names the argument.
     """
 
-    _checks: ClassVar[Checks] = {"momentum": check_rate, "nesterov": check_flag}
-    _kernel_rule = Rule("momentum", kept=("velocity",), variants=("nesterov",))
+    _checks: ClassVar[Checks] = {"momentum": check_rate, "nesterov": check_flag, "rate_in_velocity": check_flag}
+    _kernel_rule = Rule("momentum", kept=("velocity",), variants=("nesterov", "rated_momentum", "rated_nesterov"))
     nesterov = False
+    rate_in_velocity = False
 
     velocity = KeptArrays()
 
@@ -50,20 +58,25 @@ class SGD(ArenaOptimizer):
         nesterov: bool = False,
         decay_bias: bool = True,
         clip_norm: float | None = None,
+        rate_in_velocity: bool = False,
     ):
         if isinstance(momentum, (list, tuple, Tensor)):
             raise TypeError("SGD: the first argument is momentum; give the parameters as parameters=…")
         if parameters is None:
             raise TypeError("SGD: parameters is missing; give parameters=model.parameters()")
-        self.momentum, self.nesterov = momentum, nesterov
+        self.momentum, self.nesterov, self.rate_in_velocity = momentum, nesterov, rate_in_velocity
         super().__init__(parameters, learning_rate, weight_decay, decay_type, decay_bias, clip_norm)
 
     def _rule_name(self) -> str:
-        return "nesterov" if self.nesterov else "momentum"
+        name = "nesterov" if self.nesterov else "momentum"
+        return f"rated_{name}" if self.rate_in_velocity else name
 
     def _kernel_settings(self, weight_decay: float) -> tuple[float, ...]:
         return self.momentum, weight_decay, self.decay_type == "l1"
 
     def _exact_update(self, rate: Any, t: Any, p: Any, g: Any, before: Any, now: Any) -> Iterator[Any]:
+        if self.rate_in_velocity:
+            g = rate * g
         yield self.momentum * before[0] + g
-        yield p - rate * (g + self.momentum * now[0] if self.nesterov else now[0])
+        step = g + self.momentum * now[0] if self.nesterov else now[0]
+        yield p - (step if self.rate_in_velocity else rate * step)

@@ -12,6 +12,7 @@ import math
 from typing import Any, NamedTuple
 
 from ._jit import inlined, inner
+from .powers import power_of
 from .simd import (
     add,
     at,
@@ -27,6 +28,7 @@ from .simd import (
     sign,
     splat,
     store,
+    subtract,
     write,
 )
 
@@ -125,31 +127,35 @@ def _nesterov(gradient, p, velocity, far, ld, numbers):
 nesterov = Rule(_nesterov, _ahead, _begin_momentum)
 
 
+# --- momentum of steps, each by the learning rate that it had ---
+
+
+@inner
+def _rated_momentum(gradient, p, velocity, far, ld, numbers):
+    """g = gradient + decay; v = momentum·v + learning_rate·g; p = p − v."""
+    parameter = load(gradient, p, ld)
+    gradient = _decayed(gradient, parameter, read(at(numbers, 2)), read(at(numbers, 3)))
+    step = multiply(splat(gradient, read(numbers)), gradient)
+    store(subtract(parameter, _velocity(step, velocity, ld, numbers)), p, ld)
+
+
+rated_momentum = Rule(_rated_momentum, _ahead, _begin_momentum)
+
+
+@inner
+def _rated_nesterov(gradient, p, velocity, far, ld, numbers):
+    """g = gradient + decay; v = momentum·v + learning_rate·g; p = p − (learning_rate·g + momentum·v)."""
+    parameter = load(gradient, p, ld)
+    gradient = _decayed(gradient, parameter, read(at(numbers, 2)), read(at(numbers, 3)))
+    step = multiply(splat(gradient, read(numbers)), gradient)
+    step = fma(splat(gradient, read(at(numbers, 1))), _velocity(step, velocity, ld, numbers), step)
+    store(subtract(parameter, step), p, ld)
+
+
+rated_nesterov = Rule(_rated_nesterov, _ahead, _begin_momentum)
+
+
 # --- Adam (D. P. Kingma, J. Ba, 2015), also with the decay apart (I. Loshchilov, F. Hutter, 2019) ---
-
-
-BLOCK = 64  # a power of this many updates, or a multiple, is made by itself, and from there one after the other
-VANISHED = 1e-30  # a power as small is 0: nobody sees it beside 1
-
-
-@inlined
-def _power(base, count, memory, first):
-    """baseᶜᵒᵘⁿᵗ. In memory is the power before, and first the count that it is of, unless this is the `first` one.
-
-    The bits are the same, whether the power before is known or not.
-    """
-    if first or read(memory) != count:
-        if not first and read(memory) == count - 1 and count % BLOCK != 0:
-            power = base * read(at(memory, 1))
-        else:
-            power = base ** float(count - count % BLOCK)
-            if power < VANISHED:
-                power = 0.0
-            for _ in range(count % BLOCK):
-                power *= base
-        write(memory, float(count))
-        write(at(memory, 1), power)
-    return read(at(memory, 1))
 
 
 @inlined
@@ -162,7 +168,7 @@ def _begin_adam(numbers, settings, rate, before, memory, first):
     beta1, beta2, decay = read(settings), read(at(settings, 1)), read(at(settings, 3))
     l1, apart = read(at(settings, 4)), read(at(settings, 5)) != 0
     count = before + 1
-    power1, power2 = _power(beta1, count, memory, first), _power(beta2, count, at(memory, 2), first)
+    power1, power2 = power_of(beta1, count, memory, first), power_of(beta2, count, at(memory, 2), first)
     step, scale = -rate / (1 - power1), 1 / math.sqrt(1 - power2)
     of_gradients, of_parameters = 0.0 if apart else decay, -rate * decay if apart else 0.0
     epsilon = read(at(settings, 2))

@@ -74,6 +74,30 @@ def _nesterov(gradient, p, kept, numbers):
 nesterov = Rule(_nesterov, _begin_momentum)
 
 
+# --- momentum of steps, each by the learning rate that it had ---
+
+
+def _rated_momentum(gradient, p, kept, numbers):
+    """g = gradient + decay; v = momentum·v + learning_rate·g; p = p − v."""
+    learning_rate, momentum, weight_decay, l1 = numbers[:4]
+    _velocity(learning_rate * _decayed(gradient, p, weight_decay, l1), kept[0], momentum)
+    p -= kept[0]
+
+
+rated_momentum = Rule(_rated_momentum, _begin_momentum)
+
+
+def _rated_nesterov(gradient, p, kept, numbers):
+    """g = gradient + decay; v = momentum·v + learning_rate·g; p = p − (learning_rate·g + momentum·v)."""
+    learning_rate, momentum, weight_decay, l1 = numbers[:4]
+    step = learning_rate * _decayed(gradient, p, weight_decay, l1)
+    _velocity(step, kept[0], momentum)
+    p -= step + momentum * kept[0]
+
+
+rated_nesterov = Rule(_rated_nesterov, _begin_momentum)
+
+
 # --- Adam (D. P. Kingma, J. Ba, 2015), also with the decay apart (I. Loshchilov, F. Hutter, 2019) ---
 
 

@@ -36,8 +36,11 @@ for dtype, (layer, loss, optimizer) in itertools.product(("float32", "float64"),
     nn.fit(model, loss, optimizer, loader, 2)
     nn.fit(model, loss, optimizer, loader, 2, validation=(x, target), early_stopping=nn.EarlyStopping())
     nn.fit(model, loss, optimizer, list(loader), 2)
-    for variant in {"nesterov", "momentum"} & vars(optimizer).keys():
+    for variant in {"nesterov", "momentum", "rate_in_velocity"} & vars(optimizer).keys():
         setattr(optimizer, variant, 1)
+    nn.fit(model, loss, optimizer, loader, 1)
+    if hasattr(optimizer, "nesterov"):
+        optimizer.nesterov = False
     optimizer.clip_norm = 1.0
     nn.fit(model, loss, optimizer, loader, 1)
     nn.fit(model, loss, optimizer, list(loader), 1)

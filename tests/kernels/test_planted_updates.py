@@ -25,6 +25,8 @@ SQUARES = "norm.gradients.squares"
 OPTIMIZERS = {  # of each rule: the class, its arguments, and where its settings and numbers have the decay
     "momentum": (nn.SGD, {}, 1, 2),
     "nesterov": (nn.SGD, {"nesterov": True}, 1, 2),
+    "rated_momentum": (nn.SGD, {"rate_in_velocity": True}, 1, 2),
+    "rated_nesterov": (nn.SGD, {"rate_in_velocity": True, "nesterov": True}, 1, 2),
     "adam": (nn.Adam, {}, 3, 7),
     "rmsprop": (nn.RMSprop, {}, 3, 5),
     "rmsprop_momentum": (nn.RMSprop, {"momentum": 0.9}, 3, 5),
@@ -115,7 +117,7 @@ for _rule, (_, _, _setting, _number) in OPTIMIZERS.items():
     fault(_rule, "flat", *_where)(gradients_in_half_precision)
     fault(_rule, "flat", *_where)(is_applied_twice)
     fault(_rule, "flat", "data, step 1")(moves_the_parameters_twice)
-    fault(_rule, "begin", "data, step 1")(rate_in_half_precision)
+    fault(_rule, "begin", *(_where if _rule == "rated_momentum" else ["data, step 1"]))(rate_in_half_precision)
     for _kind, _name in enumerate(_kept if _rule != "rmsprop" else _kept[:1]):  # which has no velocity to lose
         fault(_rule, "flat", f"{_name}, step 2", name=f"loses_{_name}")(partial(loses_what_was_kept, _kind))
     for _function in decay_is_forgotten, decay_is_the_other:
@@ -169,6 +171,40 @@ def nesterov_without_the_decay_in_its_step(sound, g, p, kept, numbers, factor):
     before = p.copy()
     sound(g, p, kept, numbers, factor)
     p[:] = before - numbers[0] * (g + numbers[1] * kept[0])
+
+
+@fault("rated_momentum", "flat", "velocity, step 1")
+def rate_is_not_in_the_velocity(sound, g, p, kept, numbers, factor):
+    before = p.copy()
+    sound(g, p, kept, with_number(numbers, 0, values=1), factor)
+    p[:] = before - numbers[0] * kept[0]
+
+
+@fault("rated_momentum", "flat", "data, step 1")
+def rate_is_applied_twice(sound, g, p, kept, numbers, factor):
+    before = p.copy()
+    sound(g, p, kept, numbers, factor)
+    p[:] = before - numbers[0] * kept[0]
+
+
+@fault("rated_momentum", "flat", "velocity, step 2")
+def rate_of_all_that_was_kept(sound, g, p, kept, numbers, factor):
+    kept[0][:] *= numbers[0]
+    sound(g, p, kept, numbers, factor)
+
+
+@fault("rated_nesterov", "flat", "data, step 1")
+def rated_nesterov_is_momentum(sound, g, p, kept, numbers, factor):
+    before = p.copy()
+    sound(g, p, kept, numbers, factor)
+    p[:] = before - kept[0]
+
+
+@fault("rated_nesterov", "flat", "data, step 1")
+def rated_nesterov_without_the_rate_in_its_step(sound, g, p, kept, numbers, factor):
+    before = p.copy()
+    sound(g, p, kept, numbers, factor)
+    p[:] = before - (g + numbers[1] * kept[0])
 
 
 # --- Adam ---

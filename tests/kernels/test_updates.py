@@ -46,6 +46,8 @@ def test_a_rule(case, dtype, kernels, rule, weight_decay, l1):
 SETTINGS = {
     "momentum": [{"momentum": 0.0}, {"momentum": 1.0}],
     "nesterov": [{"momentum": 0.0}, {"momentum": 1.0}],
+    "rated_momentum": [{"momentum": 0.0}, {"momentum": 1.0}],
+    "rated_nesterov": [{"momentum": 0.0}, {"momentum": 1.0}],
     "adam": [{"beta1": 0.0}, {"beta2": 0.0}, {"epsilon": 1.0}, {"apart": True, "weight_decay": 0.03},
              {"apart": True, "weight_decay": 0.03, "l1": True}, {"done": 0}, {"done": 10**6}],
     "rmsprop": [{"alpha": 0.0}, {"epsilon": 1.0}],
@@ -123,17 +125,18 @@ def test_clipped_gradients_are_multiplied_by_a_factor_first(dtype, kernels, rule
 @backends
 @dtypes
 @pytest.mark.parametrize(("weight_decay", "l1"), [(0.0, False), (0.25, False), (0.25, True)], ids=["none", "l2", "l1"])
-@pytest.mark.parametrize("rule", ["momentum", "nesterov"])
+@pytest.mark.parametrize("rule", ["momentum", "nesterov", "rated_momentum", "rated_nesterov"])
 def test_momentum_on_exact_numbers(rule, dtype, kernels, weight_decay, l1):
     case = CASES[0]._replace(batch=5, n_out=37)
     options = {"learning_rate": 0.125, "momentum": 0.5, "weight_decay": weight_decay, "l1": l1}
     call = build(f"{rule}_update", case, dtype, draw=exact, **options)
     p, v, g = (call[name].copy() for name in "pvg")
     call.run(kernels)
-    g = g + weight_decay * (np.sign(p) if l1 else p)
+    inside, outside = (0.125, 1) if "rated" in rule else (1, 0.125)  # where the rate stands
+    g = inside * (g + weight_decay * (np.sign(p) if l1 else p))
     v = v / 2 + g
     assert np.array_equal(call["v"], v)
-    assert np.array_equal(call["p"], p - (g + v / 2 if rule == "nesterov" else v) / 8)
+    assert np.array_equal(call["p"], p - outside * (g + v / 2 if "nesterov" in rule else v))
 
 
 @backends

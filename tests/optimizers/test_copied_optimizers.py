@@ -125,7 +125,7 @@ def test_an_old_pickle_of_an_optimizer_loads_and_goes_on(cls):
     assert (old.learning_rate, old.schedule, old.updates) == (0.25, None, 0)
     assert "learning_rate=0.25" in repr(old)
     if cls is nn.SGD:
-        assert (old.nesterov, old.decay_bias, old.clip_norm) == (False, True, None)
+        assert (old.nesterov, old.rate_in_velocity, old.decay_bias, old.clip_norm) == (False, False, True, None)
         assert_same_bits(old.velocity, optimizer.velocity)
     results = []
     for each in optimizer, old:

@@ -83,7 +83,7 @@ KEYWORD_ONLY = {
     "BatchSampler": {"reshuffle": False, "rng": None},
     "DataLoader": {"reshuffle": False, "rng": None, "chunk": True},
     "Normal": {"rng": None},
-    "SGD": {"nesterov": False, "decay_bias": True, "clip_norm": None},
+    "SGD": {"nesterov": False, "decay_bias": True, "clip_norm": None, "rate_in_velocity": False},
     "Adam": ADAM,
     "AdamW": ADAM | {"weight_decay": 0.01},
     "RMSprop": {"alpha": 0.99, "epsilon": 1e-8, "momentum": 0.0} | DECAY,

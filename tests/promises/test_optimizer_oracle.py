@@ -27,6 +27,18 @@ CASES = {  # the class, its arguments, and where there is a schedule, the rate o
         {"learning_rate": nn.schedules.Linear(0.1, 0.02, 12), "momentum": 0.0},
         lambda t: 0.1 - 0.08 * min(t / 12, 1),
     ),
+    "sgd-rated-linear": (
+        nn.SGD,
+        DECAY | {"learning_rate": nn.schedules.Linear(0.1, 0.02, 12), "rate_in_velocity": True, "clip_norm": 0.05},
+        lambda t: 0.1 - 0.08 * min(t / 12, 1),
+    ),
+    "sgd-rated-nesterov-step": (
+        nn.SGD,
+        DECAY
+        | {"learning_rate": nn.schedules.Step(0.1, 6, 0.3), "rate_in_velocity": True, "nesterov": True}
+        | {"decay_type": "l1", "decay_bias": False},
+        lambda t: 0.1 * 0.3 ** (t // 6),
+    ),
     "adam": (nn.Adam, {"learning_rate": 0.02, "beta1": 0.8, "beta2": 0.97, "epsilon": 1e-3}, None),
     "adam-l2-no_bias-clipped": (nn.Adam, DECAY | {"decay_bias": False, "clip_norm": 0.05, "epsilon": 1e-5}, None),
     "adam-step": (
@@ -86,7 +98,10 @@ class Oracle:
                 of["data"] -= rate * decay
             else:
                 g = g + decay
-            of["data"] -= rate * {nn.SGD: self._sgd, nn.RMSprop: self._rmsprop}.get(self.cls, self._adam)(of, g)
+            if self.settings.get("rate_in_velocity"):
+                of["data"] -= self._sgd(of, rate * g)
+            else:
+                of["data"] -= rate * {nn.SGD: self._sgd, nn.RMSprop: self._rmsprop}.get(self.cls, self._adam)(of, g)
 
     def _decaying(self, p, is_bias):
         if is_bias and not self.settings.get("decay_bias", True):

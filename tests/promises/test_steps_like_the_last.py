@@ -315,7 +315,8 @@ SURPRISES = {
 } | {
     f"{name} = {value}": setting(**{name: value})
     for name, value in {
-        "momentum": 0.5, "nesterov": True, "weight_decay": 0.1, "clip_norm": 0.1, "learning_rate": 0.2, "updates": 7,
+        "momentum": 0.5, "nesterov": True, "rate_in_velocity": True, "weight_decay": 0.1, "clip_norm": 0.1,
+        "learning_rate": 0.2, "updates": 7,
     }.items()
 } | {"a schedule": setting(learning_rate=nn.schedules.Exponential(0.1, 0.5))}  # fmt: skip
 
@@ -340,7 +341,7 @@ def story(surprise, forgetful, **options):
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("surprise", SURPRISES)
 def test_whatever_happens_in_between(surprise, optimizer, dtype, own_layer):
-    if optimizer == "Adam" and surprise.split(" ")[0] in ("momentum", "nesterov"):
+    if optimizer == "Adam" and surprise.split(" ")[0] in ("momentum", "nesterov", "rate_in_velocity"):
         pytest.skip("SGD's own")
     options = {"optimizer": OPTIMIZERS[optimizer], "dtype": dtype, "own_layer": own_layer}
     seen, careful = (story(SURPRISES[surprise], forgetful, **options) for forgetful in (False, True))

@@ -4,6 +4,8 @@ What is kept may be off by the rounding of its terms, and by a number smaller th
 are judged by what was kept.
 """
 
+from functools import partial
+
 import bounds
 import numpy as np
 
@@ -31,16 +33,14 @@ class _Judge:
         return keep * old + share * term, bound
 
 
-def _momentum(of, numbers, p, g, v, new_v, nesterov=False):
+def _momentum(of, numbers, p, g, v, new_v, nesterov=False, rated=False):
     rate, momentum, weight_decay, l1 = numbers[:4]
     g, off = of.decayed(g, p, weight_decay, l1)
+    if rated:
+        g, off, rate = rate * g, rate * off + of.ulp(rate * g), 1
     yield "velocity", *of.kept(momentum, v, 1, g, off)
     step, off = (g + momentum * new_v, off + 2 * of.ulp(g, momentum * new_v)) if nesterov else (new_v, 0)
     yield "parameter", p - rate * step, 2 * of.ulp(p, rate * step) + rate * off
-
-
-def _nesterov(of, *arguments):
-    return _momentum(of, *arguments, nesterov=True)
 
 
 def _adam(of, numbers, p, g, m, v, new_m, new_v):
@@ -67,16 +67,14 @@ def _rmsprop(of, numbers, p, g, v, b, new_v, new_b, momentum=False):
     yield "parameter", p - rate * step, 2 * of.ulp(p, rate * step) + rate * off
 
 
-def _rmsprop_momentum(of, *arguments):
-    return _rmsprop(of, *arguments, momentum=True)
-
-
 JUDGES = {
     "momentum": _momentum,
-    "nesterov": _nesterov,
+    "nesterov": partial(_momentum, nesterov=True),
+    "rated_momentum": partial(_momentum, rated=True),
+    "rated_nesterov": partial(_momentum, nesterov=True, rated=True),
     "adam": _adam,
     "rmsprop": _rmsprop,
-    "rmsprop_momentum": _rmsprop_momentum,
+    "rmsprop_momentum": partial(_rmsprop, momentum=True),
 }
 
 

@@ -26,7 +26,12 @@ WAYS = {
 }
 # What only some take: their other rules, also with all there is.
 OWN_WAYS = {
-    nn.SGD: {"nesterov": {"nesterov": True, "momentum": 0.8}, "nesterov, all": {"nesterov": True} | WAYS["all"]},
+    nn.SGD: {
+        "nesterov": {"nesterov": True, "momentum": 0.8},
+        "nesterov, all": {"nesterov": True} | WAYS["all"],
+        "rated": {"rate_in_velocity": True, "momentum": 0.8, "learning_rate": SCHEDULE},
+        "rated nesterov, all": {"rate_in_velocity": True, "nesterov": True} | WAYS["all"],
+    },
     nn.RMSprop: {"momentum": {"momentum": 0.9, "alpha": 0.9}, "momentum, all": {"momentum": 0.5} | WAYS["all"]},
 }
 
@@ -78,6 +83,7 @@ SETTINGS = {
     "updates": (40, [-1, 1.0, None, "1", NAN, True]),
     "momentum": (0.6, NOT_A_RATE),
     "nesterov": (True, NOT_A_FLAG),
+    "rate_in_velocity": (True, NOT_A_FLAG),
     "beta1": (0.5, NOT_A_SHARE),
     "beta2": (0.6, NOT_A_SHARE),
     "epsilon": (0.5, [1e-46, 1e-38, *NOT_POSITIVE]),

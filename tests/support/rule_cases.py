@@ -45,6 +45,8 @@ def _rmsprop(alpha=0.99, epsilon=1e-8, momentum=0.9, weight_decay=0.0, l1=False)
 RULES = {
     "momentum": Rule({"v": np.asarray}, _momentum),
     "nesterov": Rule({"v": np.asarray}, _momentum),
+    "rated_momentum": Rule({"v": np.asarray}, _momentum),
+    "rated_nesterov": Rule({"v": np.asarray}, _momentum),
     "adam": Rule({"m": np.asarray, "v": np.square}, _adam, counts=True),
     "rmsprop": Rule({"v": np.square, "b": np.asarray}, _rmsprop),
     "rmsprop_momentum": Rule({"v": np.square, "b": np.asarray}, _rmsprop),

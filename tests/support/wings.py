@@ -16,6 +16,7 @@ MACHINERY = {
     "memory",
     "operands",
     "plans",
+    "powers",
     "reduction",
     "run",
     "simd",

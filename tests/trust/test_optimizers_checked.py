@@ -17,6 +17,8 @@ X = np.random.default_rng(3).normal(size=(7, 3))
 OPTIMIZERS = {
     "sgd": (nn.SGD, {}, ["velocity"]),
     "nesterov": (nn.SGD, {"nesterov": True}, ["velocity"]),
+    "rated": (nn.SGD, {"rate_in_velocity": True}, ["velocity"]),
+    "rated-nesterov": (nn.SGD, {"rate_in_velocity": True, "nesterov": True}, ["velocity"]),
     "adam": (nn.Adam, {}, ["first_moment", "second_moment"]),
     "adamw": (nn.AdamW, {"weight_decay": 0.1}, ["first_moment", "second_moment"]),
     "rmsprop": (nn.RMSprop, {}, ["mean_square", "velocity"]),
