@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
 
-from ..checks import check_epsilon, check_share
+from ..checks import check_epsilon, check_flag, check_share
 from ..overrides import Checks
 from ..program.op import Rule
 from ..tensor import Tensor
@@ -25,14 +25,22 @@ class Adam(ArenaOptimizer):
         beta1, beta2: how much of the moments is kept; at least 0 and below 1.
         epsilon: positive, and not below the smallest normal number of float32.
         decay_bias, clip_norm: as for `SGD`.
+        epsilon_hat: add epsilon to the √v that is not corrected, as TensorFlow, Keras and scikit-learn do and the paper
+            calls epsilon-hat:   p = p − learning_rate·√(1 − beta2ᵗ) / (1 − beta1ᵗ)·m / (√v + epsilon)
 
     `first_moment` and `second_moment` are lists with the arrays m and v of each parameter; lists of arrays may be
     assigned to them. Numbers in these below the smallest normal number become 0. t is `updates` + 1, also for
     parameters that joined later. Raises TypeError or ValueError that names the argument.
     """
 
-    _checks: ClassVar[Checks] = {"beta1": check_share, "beta2": check_share, "epsilon": check_epsilon}
+    _checks: ClassVar[Checks] = {
+        "beta1": check_share,
+        "beta2": check_share,
+        "epsilon": check_epsilon,
+        "epsilon_hat": check_flag,
+    }
     _kernel_rule = Rule("adam", kept=("first_moment", "second_moment"), counts=True)
+    epsilon_hat = False
 
     first_moment = KeptArrays()
     second_moment = KeptArrays()
@@ -49,19 +57,21 @@ class Adam(ArenaOptimizer):
         decay_type: str = "l2",
         decay_bias: bool = True,
         clip_norm: float | None = None,
+        epsilon_hat: bool = False,
     ):
-        self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
+        self.beta1, self.beta2, self.epsilon, self.epsilon_hat = beta1, beta2, epsilon, epsilon_hat
         super().__init__(parameters, learning_rate, weight_decay, decay_type, decay_bias, clip_norm)
 
     def _kernel_settings(self, weight_decay: float) -> tuple[float, ...]:
         is_l1 = self.decay_type == "l1"
-        return self.beta1, self.beta2, self.epsilon, weight_decay, is_l1, self._decays_apart
+        return self.beta1, self.beta2, self.epsilon, weight_decay, is_l1, self._decays_apart, self.epsilon_hat
 
     def _exact_update(self, rate: Any, t: Any, p: Any, g: Any, before: Any, now: Any) -> Iterator[Any]:
         yield self.beta1 * before[0] + (1 - self.beta1) * g
         yield self.beta2 * before[1] + (1 - self.beta2) * g * g
         step, scale = rate / (1 - self.beta1**t), 1 / (1 - self.beta2**t) ** 0.5
-        yield p - step * now[0] / (now[1] ** 0.5 * scale + self.epsilon)
+        epsilon = self.epsilon * scale if self.epsilon_hat else self.epsilon
+        yield p - step * now[0] / (now[1] ** 0.5 * scale + epsilon)
 
 
 class AdamW(Adam):
@@ -85,6 +95,7 @@ class AdamW(Adam):
         decay_type: str = "l2",
         decay_bias: bool = True,
         clip_norm: float | None = None,
+        epsilon_hat: bool = False,
     ):
         super().__init__(
             parameters,
@@ -96,4 +107,5 @@ class AdamW(Adam):
             decay_type=decay_type,
             decay_bias=decay_bias,
             clip_norm=clip_norm,
+            epsilon_hat=epsilon_hat,
         )

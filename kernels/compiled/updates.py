@@ -160,10 +160,12 @@ rated_nesterov = Rule(_rated_nesterov, _ahead, _begin_momentum)
 
 @inlined
 def _begin_adam(numbers, settings, rate, before, memory, first):
-    """settings: beta1, beta2, epsilon, weight decay, whether it is l1, whether it is apart from the gradients.
+    """settings: beta1, beta2, epsilon, weight decay, whether it is l1, whether it is apart from the gradients, whether
+    epsilon is added to a √v that is not corrected.
 
-    numbers: −rate / (1 − beta1ᵗ), beta1, 1 − beta1, beta2, 1 − beta2, 1 / √(1 − beta2ᵗ), epsilon, the decay of the
-    gradients, that of the parameters, whether it is l1; t counts from 1. In memory are the two powers.
+    numbers: −rate / (1 − beta1ᵗ), beta1, 1 − beta1, beta2, 1 − beta2, 1 / √(1 − beta2ᵗ), epsilon as it is added to the
+    corrected √v, the decay of the gradients, that of the parameters, whether it is l1; t counts from 1.
+    In memory are the two powers.
     """
     beta1, beta2, decay = read(settings), read(at(settings, 1)), read(at(settings, 3))
     l1, apart = read(at(settings, 4)), read(at(settings, 5)) != 0
@@ -171,7 +173,7 @@ def _begin_adam(numbers, settings, rate, before, memory, first):
     power1, power2 = power_of(beta1, count, memory, first), power_of(beta2, count, at(memory, 2), first)
     step, scale = -rate / (1 - power1), 1 / math.sqrt(1 - power2)
     of_gradients, of_parameters = 0.0 if apart else decay, -rate * decay if apart else 0.0
-    epsilon = read(at(settings, 2))
+    epsilon = read(at(settings, 2)) * (scale if read(at(settings, 6)) != 0 else 1.0)
     _write(numbers, (step, beta1, 1 - beta1, beta2, 1 - beta2, scale, epsilon, of_gradients, of_parameters, l1))
 
 

@@ -102,15 +102,17 @@ rated_nesterov = Rule(_rated_nesterov, _begin_momentum)
 
 
 def _begin_adam(numbers, settings, rate, before):
-    """settings: beta1, beta2, epsilon, weight decay, whether it is l1, whether it is apart from the gradients.
+    """settings: beta1, beta2, epsilon, weight decay, whether it is l1, whether it is apart from the gradients, whether
+    epsilon is added to a √v that is not corrected.
 
-    numbers: −rate / (1 − beta1ᵗ), beta1, 1 − beta1, beta2, 1 − beta2, 1 / √(1 − beta2ᵗ), epsilon, the decay of the
-    gradients, that of the parameters, whether it is l1; t counts from 1.
+    numbers: −rate / (1 − beta1ᵗ), beta1, 1 − beta1, beta2, 1 − beta2, 1 / √(1 − beta2ᵗ), epsilon as it is added to the
+    corrected √v, the decay of the gradients, that of the parameters, whether it is l1; t counts from 1.
     """
-    beta1, beta2, epsilon, decay, l1, apart = settings.tolist()
+    beta1, beta2, epsilon, decay, l1, apart, hat = settings.tolist()
     count = float(before + 1)
     step, scale = -rate / (1 - beta1**count), 1 / math.sqrt(1 - beta2**count)
     of_gradients, of_parameters = (0.0, -rate * decay) if apart else (decay, 0.0)
+    epsilon *= scale if hat else 1
     numbers[:10] = step, beta1, 1 - beta1, beta2, 1 - beta2, scale, epsilon, of_gradients, of_parameters, l1
 
 

@@ -244,7 +244,7 @@ def correction_without_the_root(sound, numbers, settings, rate, before):
 
 @fault("adam", "begin", "first_moment, step 1", "second_moment, step 1")
 def betas_are_swapped(sound, numbers, settings, rate, before):
-    sound(numbers, settings[[1, 0, 2, 3, 4, 5]], rate, before)
+    sound(numbers, settings[[1, 0, 2, 3, 4, 5, 6]], rate, before)
 
 
 @fault("adam", "begin", "second_moment, step 1")
@@ -285,6 +285,25 @@ def epsilon_before_the_correction(sound, g, p, kept, numbers, factor):
 @fault("adam", "flat", "data, step 1", epsilon=1e-4)
 def epsilon_is_left_out(sound, g, p, kept, numbers, factor):
     sound(g, p, kept, with_number(numbers, 6, values=0), factor)
+
+
+HAT = {"epsilon": 1e-4, "hat": True}
+
+
+@fault("adam", "begin", "data, step 1", settings=HAT, epsilon=1e-4, epsilon_hat=True)
+def epsilon_hat_is_epsilon(sound, numbers, settings, rate, before):
+    sound(numbers, with_number(settings, 6, values=0), rate, before)
+
+
+@fault("adam", "begin", "data, step 1", epsilon=1e-4)
+def epsilon_is_epsilon_hat(sound, numbers, settings, rate, before):
+    sound(numbers, with_number(settings, 6, values=1), rate, before)
+
+
+@fault("adam", "begin", "data, step 2", settings=HAT, epsilon=1e-4, epsilon_hat=True)
+def epsilon_hat_by_the_other_moment(sound, numbers, settings, rate, before):
+    sound(numbers, settings, rate, before)
+    numbers[6] = settings[2] / np.sqrt(1 - numbers[1] ** (before + 1))
 
 
 APART = DECAY | {"apart": True}

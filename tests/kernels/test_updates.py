@@ -49,6 +49,7 @@ SETTINGS = {
     "rated_momentum": [{"momentum": 0.0}, {"momentum": 1.0}],
     "rated_nesterov": [{"momentum": 0.0}, {"momentum": 1.0}],
     "adam": [{"beta1": 0.0}, {"beta2": 0.0}, {"epsilon": 1.0}, {"apart": True, "weight_decay": 0.03},
+             {"epsilon": 1e-3, "hat": True}, {"epsilon": 1.0, "beta2": 0.0, "hat": True},
              {"apart": True, "weight_decay": 0.03, "l1": True}, {"done": 0}, {"done": 10**6}],
     "rmsprop": [{"alpha": 0.0}, {"epsilon": 1.0}],
     "rmsprop_momentum": [{"alpha": 0.0}, {"momentum": 0.0}],
@@ -74,10 +75,10 @@ def formulas(rule, rate, done, dtype, **settings):
     given = [mpmath.mpf(float(number)) for number in RULES[rule].settings(**settings)]
     rate = mpmath.mpf(rate)
     if rule == "adam":
-        beta1, beta2, epsilon, decay, l1, apart = given
+        beta1, beta2, epsilon, decay, l1, apart, hat = given
         step, scale = -rate / (1 - beta1 ** (done + 1)), 1 / mpmath.sqrt(1 - beta2 ** (done + 1))
         decays = (0, -rate * decay) if apart else (decay, 0)
-        return step, beta1, 1 - beta1, beta2, 1 - beta2, scale, epsilon, *decays, l1
+        return step, beta1, 1 - beta1, beta2, 1 - beta2, scale, epsilon * (scale if hat else 1), *decays, l1
     return (rate, 1 - given[0], *given) if "rmsprop" in rule else (rate, *given)
 
 

@@ -114,6 +114,23 @@ def as_before(thing):
     return new
 
 
+@pytest.mark.parametrize("cls", [nn.Adam, nn.AdamW])
+def test_an_old_pickle_of_adam_has_the_usual_epsilon(cls):
+    layer = nn.Linear(3, 2)
+    optimizer = cls(layer.parameters(), epsilon=0.5)
+    state = optimizer.__getstate__()
+    del state["epsilon_hat"]
+    old = cls.__new__(cls)
+    old.__setstate__(state)
+    assert old.epsilon_hat is False
+    data = []
+    for each in optimizer, old:
+        layer.weights.data, layer.weights.grad = np.ones((3, 2)), np.ones((3, 2))
+        each.step()
+        data.append(layer.weights.data.tobytes())
+    assert data[0] == data[1]
+
+
 @pytest.mark.parametrize("cls", [nn.SGD, Descent])
 def test_an_old_pickle_of_an_optimizer_loads_and_goes_on(cls):
     layer = nn.Linear(3, 2, weight_attr=nn.Constant(0.5))

@@ -53,7 +53,8 @@ class World:
 
     def set_back(self):
         self.optimizer.clip_norm, self.optimizer.learning_rate = self.any([None, 3.0]), self.any([0.01, lambda t: 0.02])
-        for flag in {"nesterov", "rate_in_velocity", "decay_bias"} & set(settings_of(type(self.optimizer))):
+        flags = {"nesterov", "rate_in_velocity", "epsilon_hat", "decay_bias"}
+        for flag in flags & set(settings_of(type(self.optimizer))):
             setattr(self.optimizer, flag, bool(self.rng.integers(2)))
 
     def decays(self):

@@ -78,7 +78,7 @@ SIGNATURES = {
 
 
 DECAY = {"weight_decay": 0.0, "decay_type": "l2", "decay_bias": True, "clip_norm": None}
-ADAM = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8} | DECAY
+ADAM = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "epsilon_hat": False} | DECAY
 KEYWORD_ONLY = {
     "BatchSampler": {"reshuffle": False, "rng": None},
     "DataLoader": {"reshuffle": False, "rng": None, "chunk": True},

@@ -41,6 +41,8 @@ CASES = {  # the class, its arguments, and where there is a schedule, the rate o
     ),
     "adam": (nn.Adam, {"learning_rate": 0.02, "beta1": 0.8, "beta2": 0.97, "epsilon": 1e-3}, None),
     "adam-l2-no_bias-clipped": (nn.Adam, DECAY | {"decay_bias": False, "clip_norm": 0.05, "epsilon": 1e-5}, None),
+    "adam-hat": (nn.Adam, DECAY | {"learning_rate": 0.02, "beta1": 0.8, "epsilon": 1e-3, "epsilon_hat": True}, None),
+    "adamw-hat-clipped": (nn.AdamW, {"beta2": 0.97, "epsilon": 1e-4, "epsilon_hat": True, "clip_norm": 0.05}, None),
     "adam-step": (
         nn.Adam,
         DECAY | {"learning_rate": nn.schedules.Step(0.05, 6, 0.5), "decay_type": "l1"},
@@ -117,6 +119,9 @@ class Oracle:
         beta1, beta2, epsilon = (np.longdouble(self.settings[name]) for name in ("beta1", "beta2", "epsilon"))
         of["first_moment"] = beta1 * of["first_moment"] + (1 - beta1) * g
         of["second_moment"] = beta2 * of["second_moment"] + (1 - beta2) * g**2
+        if self.settings.get("epsilon_hat"):
+            step = np.sqrt(1 - beta2**self.t) / (1 - beta1**self.t)
+            return step * of["first_moment"] / (np.sqrt(of["second_moment"]) + epsilon)
         first, second = of["first_moment"] / (1 - beta1**self.t), of["second_moment"] / (1 - beta2**self.t)
         return first / (np.sqrt(second) + epsilon)
 

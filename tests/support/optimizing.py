@@ -32,6 +32,8 @@ OWN_WAYS = {
         "rated": {"rate_in_velocity": True, "momentum": 0.8, "learning_rate": SCHEDULE},
         "rated nesterov, all": {"rate_in_velocity": True, "nesterov": True} | WAYS["all"],
     },
+    nn.Adam: {"hat, all": {"epsilon": 0.01, "epsilon_hat": True} | WAYS["all"]},
+    nn.AdamW: {"hat": {"epsilon": 0.01, "epsilon_hat": True}},
     nn.RMSprop: {"momentum": {"momentum": 0.9, "alpha": 0.9}, "momentum, all": {"momentum": 0.5} | WAYS["all"]},
 }
 
@@ -86,6 +88,7 @@ SETTINGS = {
     "rate_in_velocity": (True, NOT_A_FLAG),
     "beta1": (0.5, NOT_A_SHARE),
     "beta2": (0.6, NOT_A_SHARE),
+    "epsilon_hat": (True, NOT_A_FLAG),
     "epsilon": (0.5, [1e-46, 1e-38, *NOT_POSITIVE]),
     "alpha": (0.6, NOT_A_SHARE),
 }

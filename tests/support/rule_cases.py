@@ -34,8 +34,8 @@ def _momentum(momentum=0.9, weight_decay=0.0, l1=False):
     return momentum, weight_decay, l1
 
 
-def _adam(beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.0, l1=False, apart=False):
-    return beta1, beta2, epsilon, weight_decay, l1, apart
+def _adam(beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.0, l1=False, apart=False, hat=False):
+    return beta1, beta2, epsilon, weight_decay, l1, apart, hat
 
 
 def _rmsprop(alpha=0.99, epsilon=1e-8, momentum=0.9, weight_decay=0.0, l1=False):

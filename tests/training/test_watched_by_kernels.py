@@ -188,6 +188,7 @@ OPTIMIZERS = {
     "biases apart": lambda ps: nn.SGD(0.5, ps, 0.2, 0.003, decay_bias=False),
     "Adam": lambda ps: nn.Adam(ps, 0.03),
     "AdamW, clipped": lambda ps: nn.AdamW(ps, 0.03, clip_norm=0.5, decay_bias=False),
+    "Adam, epsilon hat": lambda ps: nn.Adam(ps, 0.03, epsilon=0.01, epsilon_hat=True),
     "RMSprop": lambda ps: nn.RMSprop(ps, 0.01),
     "RMSprop with momentum": lambda ps: nn.RMSprop(ps, 0.01, momentum=0.5),
     "a schedule": lambda ps: nn.SGD(0.5, ps, nn.schedules.Exponential(0.2, 0.999)),

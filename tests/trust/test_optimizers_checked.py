@@ -20,6 +20,7 @@ OPTIMIZERS = {
     "rated": (nn.SGD, {"rate_in_velocity": True}, ["velocity"]),
     "rated-nesterov": (nn.SGD, {"rate_in_velocity": True, "nesterov": True}, ["velocity"]),
     "adam": (nn.Adam, {}, ["first_moment", "second_moment"]),
+    "adam-hat": (nn.Adam, {"epsilon": 1e-3, "epsilon_hat": True}, ["first_moment", "second_moment"]),
     "adamw": (nn.AdamW, {"weight_decay": 0.1}, ["first_moment", "second_moment"]),
     "rmsprop": (nn.RMSprop, {}, ["mean_square", "velocity"]),
     "rmsprop-momentum": (nn.RMSprop, {"momentum": 0.9}, ["mean_square", "velocity"]),
