@@ -75,6 +75,7 @@ STOPPING_COLUMNS = 7
 SUM = 0
 MEAN = 1  # over what the losses count, which rows with a weight do so often
 EACH = 2  # SUM, and they are written out
+BATCHMEAN = 3  # over the rows, each of which counts as often as its weight says
 
 
 class Operation(NamedTuple):

@@ -12,14 +12,15 @@ from ..arrays import FLOATS, real_array, working_dtype
 from ..backend import kernels, local
 from ..checks import one_of
 from ..kernels.blocks import block_of_loss
-from ..kernels.table import EACH, MEAN, SOON, SUM
+from ..kernels.table import BATCHMEAN, EACH, MEAN, SOON, SUM
 from ..overrides import Checks, put
 from ..program.op import Kind, kind_of
 from ..state import State
 from ..weights import checked_weights
 from .loss import Loss
 
-REDUCTIONS = {"mean": MEAN, "sum": SUM, "none": EACH}
+REDUCTIONS = {"mean": MEAN, "batchmean": BATCHMEAN, "sum": SUM, "none": EACH}
+MEANS = "mean", "batchmean"
 _array, _thread = np.ndarray, threading.get_ident
 NOTHING = (None,) * 8
 _NO_NUMBERS = {char: np.zeros(0, char) for char in "fd"}
@@ -31,7 +32,7 @@ class BuiltInLoss(Loss):
     Those that follow are for what is peculiar to a loss; by default it is elementwise, and takes any targets.
     """
 
-    _checks: ClassVar[Checks] = {"reduction": one_of("mean", "none", "sum")}
+    _checks: ClassVar[Checks] = {"reduction": one_of("batchmean", "mean", "none", "sum")}
     _kernel_kind: ClassVar[Kind]
     _settings: ClassVar[tuple[str, ...]] = ()  # the names of its own, of which a tuple has a number for each output
     _takes_other_shapes = False  # targets than that of pred
@@ -79,8 +80,9 @@ class BuiltInLoss(Loss):
         return terms
 
     def _divisor(self, target: np.ndarray, weight: np.ndarray | None) -> float:
-        """What a mean divides by; the target has the shape that was given."""
-        return self._counts(target, weight) * math.prod(target.shape[1:])
+        """What the present one of the means divides by; the target has the shape that was given."""
+        counts = self._counts(target, weight)
+        return counts * math.prod(target.shape[1:]) if self.reduction == "mean" else counts
 
     def _example_target(self, shape: Sequence[int], rng: np.random.Generator) -> np.ndarray:
         """Targets that suit predictions of this shape."""
@@ -100,7 +102,8 @@ class BuiltInLoss(Loss):
 
     def _row_shape(self, shape: Sequence[int], weighted: bool) -> tuple[int, int]:
         """The shape in which a kernel takes predictions that are not (rows, n): in rows where these matter."""
-        by_row = weighted or any(isinstance(getattr(self, name), tuple) for name in self._settings)
+        by_row = weighted or self.reduction == "batchmean"
+        by_row = by_row or any(isinstance(getattr(self, name), tuple) for name in self._settings)
         return (shape[0], math.prod(shape[1:])) if by_row and shape else (1, math.prod(shape))
 
     def _check_shapes(self, pred: np.ndarray, target: np.ndarray) -> None:
@@ -147,7 +150,7 @@ class BuiltInLoss(Loss):
         )
         if pred.shape != target.shape or self._takes_other_shapes:
             self._check_shapes(pred, target)
-        if self.reduction == "mean" and not pred.size:
+        if self.reduction in MEANS and not pred.size:
             raise ValueError(f"{self.name}: the mean loss of an empty batch, of shape {pred.shape}, is not defined")
         if weight is None and self._is_usual(pred, target):
             return self._usual(pred, target)

@@ -25,7 +25,7 @@ class CrossEntropy(BuiltInLoss):
         label_smoothing: ε, from 0 to 1: of the target's share 1 − ε is its own, ε is spread evenly over the classes.
         class_weight: a number for each class, finite and not negative, with which it counts; None for 1. Both may be
             changed at any time.
-        reduction: 'mean' over the rows, 'sum', or 'none' for the losses of the rows, (rows,).
+        reduction: 'mean' over the rows, as 'batchmean' is; 'sum'; or 'none' for the losses of the rows, (rows,).
 
     pred holds logits (rows, classes). target is a label for each row, whole numbers from 0, (rows,) or (rows, 1); or
     probabilities (rows, classes), such as one-hot rows, which sum to 1 within 0.01. With the shares c, of labels

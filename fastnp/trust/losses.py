@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..losses.built_in import BuiltInLoss
+from ..losses.built_in import MEANS, BuiltInLoss
 from .exact import unit, wide
 
 
@@ -29,7 +29,7 @@ def loss_rows(
     if rounded is not None:
         terms, of_terms = (rounded.reshape(-1, *[1] * (a.ndim - 1)) * a for a in (terms, of_terms))
         slopes, of_slopes = (rounded.reshape(-1, *[1] * (a.ndim - 1)) * a for a in (slopes, of_slopes))
-    divisor = loss_fn._divisor(np.atleast_1d(target), rounded) if loss_fn.reduction == "mean" else 1.0
+    divisor = loss_fn._divisor(np.atleast_1d(target), rounded) if loss_fn.reduction in MEANS else 1.0
     scale = 1 / divisor if divisor > 0 else 0.0
     yield "gradient", gradient, scale * slopes, scale * of_slopes + tiny
     if loss_fn.reduction == "none":

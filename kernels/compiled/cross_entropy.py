@@ -10,7 +10,7 @@ Sums of a row are made in double, in the order of `sixteen`: what gradients depe
 
 import math
 
-from ..table import EACH, MEAN
+from ..table import BATCHMEAN, EACH, MEAN
 from ._jit import inlined
 from .mathematics import exp_of_negative
 from .reduction import scale_of, weight_of
@@ -107,7 +107,7 @@ def labels(dpred, pred, ld, target, ld_target, numbers, batch, n, reduction):
     loss is NaN.
     """
     scale, loss = 1.0, 0.0
-    if reduction == MEAN:
+    if reduction in (MEAN, BATCHMEAN):
         counts = 0.0
         for i in range(batch):
             counts += weight_of(target, ld_target, 1, i) * _labelled(at(target, i * ld_target), numbers, n)[1]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..table import EACH, MEAN
+from ..table import BATCHMEAN, EACH, MEAN
 
 
 def weights_of(target, columns):
@@ -12,10 +12,10 @@ def weights_of(target, columns):
 
 def scale_of(weights, batch, count, reduction):
     """What the sum of the losses is multiplied by, `count` of which are of one row; 0 where all weights are."""
-    if reduction != MEAN:
+    if reduction not in (MEAN, BATCHMEAN):
         return 1.0
     total = float(batch) if weights is None else float(np.sum(weights, dtype=np.float64))
-    return 1 / (total * count) if total > 0 else 0.0
+    return 1 / (total * (count if reduction == MEAN else 1)) if total > 0 else 0.0
 
 
 def reduced(results, terms, slopes, weights, scale, reduction):

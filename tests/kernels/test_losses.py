@@ -11,10 +11,11 @@ from sizes import CASES, Case
 from twins import NUMBA, TWINS, backends, dtypes, shapes
 
 from fastnp.backend import BACKENDS
-from fastnp.kernels.table import EACH, MEAN, SUM
+from fastnp.kernels.table import BATCHMEAN, EACH, MEAN, SUM
 
 INF = np.inf
-reductions = pytest.mark.parametrize("reduction", [MEAN, SUM, EACH], ids=["mean", "sum", "each"])
+MEANS = MEAN, BATCHMEAN
+reductions = pytest.mark.parametrize("reduction", [*MEANS, SUM, EACH], ids=["mean", "batchmean", "sum", "each"])
 losses = pytest.mark.parametrize("of", LOSSES)
 
 
@@ -154,7 +155,7 @@ def test_what_is_no_label_makes_the_loss_nan(label, reduction, settings, dtype, 
     with np.errstate(all="ignore"):
         assert np.isnan(call.run(kernels))
     assert np.isnan(call["dpred"][2]).all()
-    if reduction != MEAN:
+    if reduction not in MEANS:
         assert np.isfinite(call["dpred"][[0, 1, 3]]).all()
 
 

@@ -71,6 +71,7 @@ def test_values_by_hand(name, weight, backend):
     terms = terms * w.reshape(-1, *[1] * (terms.ndim - 1))
     for reduction, expected in (
         ("none", terms), ("sum", np.sum(terms)), ("mean", np.sum(terms) / np.sum(counted) / (terms.size / 6)),
+        ("batchmean", np.sum(terms) / np.sum(counted)),
     ):  # fmt: skip
         loss_fn.reduction = reduction
         loss = loss_fn(PRED, target, *given)
@@ -79,7 +80,7 @@ def test_values_by_hand(name, weight, backend):
 
 
 @each_loss
-@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("reduction", ["mean", "batchmean", "sum", "none"])
 @pytest.mark.parametrize("weight", [None, WEIGHT], ids=["", "weighted"])
 def test_gradients_are_those_of_the_loss(cls, reduction, weight, backend):
     loss_fn = made(cls, reduction=reduction)
@@ -161,7 +162,7 @@ def test_settings_may_be_changed_at_any_time(backend):
 
 
 @each_loss
-@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("reduction", ["mean", "batchmean", "sum", "none"])
 def test_weights_of_one_are_no_weights(cls, reduction, backend):
     loss_fn = made(cls, reduction=reduction)
     target = target_of(loss_fn)
@@ -171,7 +172,7 @@ def test_weights_of_one_are_no_weights(cls, reduction, backend):
 
 
 @each_loss
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("reduction", ["mean", "batchmean", "sum"])
 def test_weights_of_zero(cls, reduction, backend):
     loss_fn = made(cls, reduction=reduction)
     assert loss_fn(PRED, target_of(loss_fn), np.zeros(6)) == 0
@@ -233,6 +234,6 @@ def test_nothing_at_all(backend):
         loss_fn = cls(reduction="sum")
         assert loss_fn(np.empty((0, 3)), target_of(loss_fn, (0, 3))) == 0
         assert loss_fn.backward().shape == (0, 3)
-        loss_fn.reduction = "mean"
-        with pytest.raises(ValueError, match="empty batch"):
-            loss_fn(np.empty((0, 3)), target_of(loss_fn, (0, 3)))
+        for loss_fn.reduction in "mean", "batchmean":
+            with pytest.raises(ValueError, match="empty batch"):
+                loss_fn(np.empty((0, 3)), target_of(loss_fn, (0, 3)))

@@ -31,7 +31,7 @@ def trainings():
 @pytest.mark.parametrize(("loss_fn", "target"), list(trainings()))
 @pytest.mark.parametrize("weight", [None, WEIGHT], ids=["", "weighted"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("reduction", ["mean", "batchmean", "sum"])
 def test_fit_is_the_loop(loss_fn, target, weight, dtype, reduction, backend):
     loss_fn = copy.deepcopy(loss_fn)
     loss_fn.reduction = reduction

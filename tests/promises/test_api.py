@@ -264,8 +264,10 @@ PRED, TARGET = np.array([[1.0, 2.0], [5.0, 0.0]]), np.array([[0.0, 4.0], [2.0, 0
 
 
 @pytest.mark.parametrize(
-    ("reduction", "loss", "scale"), [("mean", 7 / 4, 1 / 4), ("sum", 7.0, 1), ("none", [[0.5, 2], [4.5, 0]], 1)]
-)
+    ("reduction", "loss", "scale"), [
+        ("mean", 7 / 4, 1 / 4), ("batchmean", 7 / 2, 1 / 2), ("sum", 7.0, 1), ("none", [[0.5, 2], [4.5, 0]], 1),
+    ]
+)  # fmt: skip
 def test_mse_reductions(reduction, loss, scale):
     loss_fn = nn.MSE("half", reduction)
     got = loss_fn(PRED, TARGET)
@@ -296,6 +298,9 @@ def test_mse_takes_any_shape(shape):
     loss_fn, pred = nn.MSE(), np.full(shape, 3.0)
     assert loss_fn(pred, np.ones(shape)) == 2.0
     np.testing.assert_allclose(loss_fn.backward(), np.full(shape, 2.0 / pred.size), rtol=1e-15)
+    loss_fn.reduction, rows = "batchmean", shape[0] if shape else 1
+    assert loss_fn(pred, np.ones(shape)) == pytest.approx(2.0 * pred.size / rows, rel=1e-15)
+    np.testing.assert_allclose(loss_fn.backward(), np.full(shape, 2.0 / rows), rtol=1e-15)
 
 
 @pytest.mark.parametrize(("reduction", "loss"), [("sum", 0.0), ("none", np.zeros((0, 2)))])

@@ -19,7 +19,7 @@ from fastnp.backend import BACKENDS
 
 
 @drawn
-@given(st.data(), ROWS, WIDTHS, st.sampled_from(["mean", "sum", "none"]))
+@given(st.data(), ROWS, WIDTHS, st.sampled_from(["mean", "batchmean", "sum", "none"]))
 def test_mse(data, batch, n, reduction):
     pred, target = data.draw(arrays((max(batch, 1), n), FINITE)), data.draw(arrays((max(batch, 1), n), FINITE))
 
@@ -33,7 +33,7 @@ def test_mse(data, batch, n, reduction):
     same(fast[0], twin[0])  # elementwise
     dtype = pred[0].dtype
     difference = pred[0] - target[0].astype(dtype)
-    scale = 1 / difference.size if reduction == "mean" else 1.0
+    scale = {"mean": 1 / difference.size, "batchmean": 1 / len(difference)}.get(reduction, 1.0)
     same(fast[0], difference * dtype.type(scale))
     if reduction == "none":
         same(fast[1], twin[1])

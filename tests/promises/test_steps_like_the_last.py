@@ -223,6 +223,10 @@ def reduction(w):
     w.loss.reduction = "sum"
 
 
+def mean_over_rows(w):
+    w.loss.reduction = "batchmean"
+
+
 def no_reduction(w):
     w.loss.reduction = "none"
     step(w)
@@ -299,8 +303,8 @@ SURPRISES = {
         fewer_rows, many_rows, no_rows_in_between, another_layer, a_layer_less, a_layer_by_itself,
         a_layer_by_itself_before_backward, joins_another, converted, copied, pickled, a_copy_of_the_loss, replaced,
         forward_replaced, call_of_the_loss_replaced, step_replaced, twice_backward, a_gradient_is_written,
-        a_gradient_is_cleared, step_without_gradients, data_is_assigned, a_bias_that_decays, reduction, no_reduction,
-        weights, loss_of_another_shape, loss_that_is_not_finite, in_another_thread, another_backend,
+        a_gradient_is_cleared, step_without_gradients, data_is_assigned, a_bias_that_decays, reduction, mean_over_rows,
+        no_reduction, weights, loss_of_another_shape, loss_that_is_not_finite, in_another_thread, another_backend,
         another_process_backend, refused, fitted, stepped_with_more_than_one,
     )
 } | {

@@ -728,7 +728,7 @@ def test_a_best_epoch_is_a_place_in_a_list():
     assert type(history.best_epoch) is int
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("reduction", ["mean", "batchmean", "sum"])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_validation_over_batches_is_added_up_one_after_the_other(reduction, weighted):
     """In doubles: neither by sum(), which compensates from Python 3.12 on, nor in pairs."""

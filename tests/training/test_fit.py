@@ -48,7 +48,7 @@ def test_a_batch_size_that_no_array_could_have():
     compare(batch_size=2**70, epochs=2)
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("reduction", ["mean", "batchmean", "sum", "none"])
 @pytest.mark.parametrize("decay_type", ["l1", "l2"])
 @pytest.mark.parametrize("momentum, weight_decay", [(0, 0), (0, 0.1), (0.5, 0), (0.9, 0.1)])
 def test_rates(momentum, weight_decay, decay_type, reduction, kernel_calls):

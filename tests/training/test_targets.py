@@ -183,7 +183,7 @@ class Renamed(nn.CrossEntropy):
 
 
 @pytest.mark.parametrize("cls", [nn.CrossEntropy, Renamed])
-@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("reduction", ["mean", "batchmean", "sum", "none"])
 @pytest.mark.parametrize("settings", [{}, {"class_weight": [1, 5]}], ids=["", "class_weight"])
 @pytest.mark.parametrize("weight", [None, WEIGHT, "column"], ids=["", "weighted", "column"])
 def test_over_a_loader_it_is_that_of_all_data(cls, reduction, settings, weight):

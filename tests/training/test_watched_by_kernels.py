@@ -96,14 +96,14 @@ def test_validation_data(name, stopping, dtype, kernel_calls):
 
 @pytest.mark.triples
 @DTYPES
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("reduction", ["mean", "batchmean", "sum"])
 @pytest.mark.parametrize("loader", [
     {"reshuffle": True}, {"reshuffle": True, "own_rng": False}, {"reshuffle": True, "drop_last": True},
     {"batch_size": 23}, {"batch_size": 1, "reshuffle": True}, {"drop_last": True}, {"arrays": (*data(), np.arange(23))},
 ], ids=str)  # fmt: skip
 @pytest.mark.parametrize("validation", ["arrays", "a loader with weights"])
 def test_trainings(loader, reduction, dtype, validation, kernel_calls):
-    sgd = {"learning_rate": 0.2 if reduction == "mean" else 0.02, "momentum": 0.5}
+    sgd = {"learning_rate": {"mean": 0.2, "batchmean": 0.1, "sum": 0.02}[reduction], "momentum": 0.5}
     compare(
         lambda: setup(sgd=sgd, dtype=dtype, loss={"reduction": reduction}, **loader), VALIDATIONS[validation], IMPATIENT
     )

@@ -16,7 +16,7 @@ W = np.random.default_rng(3).uniform(0, 2, len(X))
 W[::4] = 0
 
 dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
-reductions = pytest.mark.parametrize("reduction", ["mean", "sum"])
+reductions = pytest.mark.parametrize("reduction", ["mean", "batchmean", "sum"])
 
 
 @dtypes

@@ -112,7 +112,7 @@ def test_a_subclass_counts_as_the_users_own_where_it_redefines_something():
 
 
 @dtypes
-@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("reduction", ["mean", "batchmean", "sum", "none"])
 def test_reductions(reduction, dtype):
     report = checked(build(3, 9, 2, dtype=dtype), X, np.ones((7, 2)), nn.MSE(reduction=reduction))
     assert {("the loss", "value"), ("the loss", "gradient")} <= kinds(report)

@@ -16,7 +16,7 @@ SETTINGS = {
     nn.CrossEntropy: {"label_smoothing": 0.1, "class_weight": [1, 3]},
 }
 each_loss = pytest.mark.parametrize("cls", losses(), ids=lambda cls: cls.__name__)
-reductions = pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+reductions = pytest.mark.parametrize("reduction", ["mean", "batchmean", "sum", "none"])
 weights = pytest.mark.parametrize("weight", [None, WEIGHT], ids=["", "weighted"])
 
 
