@@ -1,0 +1,257 @@
+"""What the estimators share: scikit-learn's interface, over a network and what trains it."""
+
+import copy
+import operator
+import warnings
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.metrics import check_scoring
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from .callbacks import CallbackSupportMixin, Task
+from .gradients import of_outputs
+from .judge import Judge, outputs_of
+from .lbfgs import Whole, minimize
+from .network import Network, Plan
+from .objective import Objective
+from .rows import Rows, checked_weight, is_sparse
+from .settings import RULES, Rule, activations, check, hidden_sizes
+from .stochastic import Job, Training, optimizer_of
+
+STOCHASTIC = ("sgd", "adam")
+
+
+def keep(estimator: Any, given: Mapping[str, Any]) -> None:
+    """Keep the arguments of an `__init__`, as scikit-learn wants it: as they are, each under its name."""
+    for name, value in given.items():
+        if name not in ("self", "__class__"):
+            setattr(estimator, name, value)
+
+
+class MLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
+    """Base class. Those that derive say what y, the loss and the outputs are."""
+
+    _rules: ClassVar[Mapping[str, Rule]] = RULES
+    _network: Network
+    loss_curve_: list[float]
+    validation_scores_: list[float] | None
+    validation_loss_curve_: list[float] | None
+
+    # --- what derived classes say ---
+
+    def _checked(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
+        """X and y, validated; `reset` where this begins a fit."""
+        raise NotImplementedError
+
+    def _begin_targets(self, y: Any, weight: np.ndarray | None) -> None:
+        """Find out what a fit that begins has to know of y."""
+
+    def _targets(self, y: Any) -> np.ndarray:
+        """y, (rows,) or (rows, outputs), as the loss takes it."""
+        raise NotImplementedError
+
+    def _weighed(self, y: Any, weight: np.ndarray | None) -> np.ndarray | None:
+        """The weights of rows."""
+        return weight
+
+    def _objective(self) -> Objective:
+        """What is minimized."""
+        raise NotImplementedError
+
+    def _score_outputs(self, outputs: np.ndarray, targets: np.ndarray, weight: np.ndarray | None) -> float:
+        """What early stopping watches by default."""
+        raise NotImplementedError
+
+    def _split_by(self, targets: np.ndarray) -> np.ndarray | None:
+        """Of what the validation data shall have the same shares as all data."""
+        return None
+
+    # --- fitting ---
+
+    def _fit(self, X: Any, y: Any, weight: Any, validation: tuple[Any, Any, Any], incremental: bool) -> Any:
+        owner = type(self).__name__
+        check(owner, vars(self), self._rules)
+        sizes = hidden_sizes(owner, self.hidden_layer_sizes)
+        hidden = activations(owner, self.activation, len(sizes))
+        self._check_together(validation, incremental)
+        first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        X, y = self._checked(X, y, incremental, first)
+        weight = self._weighed(y, checked_weight(weight, X))
+        if first:
+            self._begin_targets(y, weight)
+        rows = Rows(X.tocsr() if is_sparse(X) else X, y, self._targets(y), weight)
+        self._random_state = check_random_state(self.random_state)
+        plan = Plan((X.shape[1], *sizes, self.n_outputs_), hidden, self.dropout, self._dtype_for(X, first))
+        if first:
+            self._begin(plan)
+        else:
+            self._go_on(plan)
+        metadata = None if weight is None else {"sample_weight": weight}
+        task = Task(self, self.max_iter, {"X": X, "y": y, "metadata": metadata})
+        if self.solver in STOCHASTIC:
+            self._fit_stochastic(rows, self._own_rows(validation), incremental, task)
+        else:
+            whole = Whole(self._network, self._objective(), rows)
+            limits = self.max_iter, self.max_fun, self.tol
+            self.n_iter_, self.loss_ = minimize(whole, self._network, *limits, bool(self.verbose))
+        task.ends()
+        if not self._network.is_finite():
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
+                "preprocessed."
+            )
+        return self
+
+    def _check_together(self, validation: tuple[Any, Any, Any], incremental: bool) -> None:
+        """Refuse what does not go together."""
+        X, y, weight = validation
+        if (X is None) != (y is None) or (weight is not None and X is None):
+            raise ValueError("X_val and y_val must be given together, and sample_weight_val only with these")
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        if self.solver == "lbfgs" and (self.dropout or X is not None):
+            what = "dropout" if self.dropout else "validation data (X_val)"
+            raise ValueError(f"solver='lbfgs' does not take {what}; use 'adam' or 'sgd'")
+
+    def _dtype_for(self, X: Any, first: bool) -> np.dtype:
+        """That of the network: what is asked for, or has been so far, or that of X."""
+        if self.dtype is not None:
+            return np.dtype(self.dtype)
+        return np.dtype(X.dtype if first else self._network.plan.dtype)
+
+    def _begin(self, plan: Plan) -> None:
+        """Begin with new weights."""
+        self.n_iter_ = self.t_ = 0
+        self.n_layers_ = len(plan.widths)
+        self._network = Network(plan, self._random_state)
+        self._network.draw(self._random_state)
+        self._show()
+        self._best = self._network.copies()
+        self.__dict__.pop("_optimizer", None)
+        if self.solver in STOCHASTIC:
+            self._no_improvement_count, self.loss_curve_ = 0, []
+            self.best_loss_ = None if self.early_stopping else np.inf
+            self.validation_scores_ = [] if self.early_stopping else None
+            self.best_validation_score_ = -np.inf if self.early_stopping else None
+            self.validation_loss_curve_ = None
+
+    def _go_on(self, plan: Plan) -> None:
+        """Go on with the weights there are."""
+        network = self._ready()
+        if network.plan.widths != plan.widths:
+            raise ValueError(
+                f"the network has the widths {network.plan.widths}, but hidden_layer_sizes and the data ask for "
+                f"{plan.widths}; for another network call fit with warm_start=False"
+            )
+        if network.plan != plan:
+            self._network = Network(plan, self._random_state)
+            self._network.restore(network.views())
+            self._show()
+            self.__dict__.pop("_optimizer", None)
+
+    def _show(self) -> None:
+        """Let `coefs_` and `intercepts_` be views of the network."""
+        self.coefs_, self.intercepts_ = list(self._network.coefs), list(self._network.intercepts)
+
+    def _ready(self) -> Network:
+        """The network, with what a user has put into `coefs_` and `intercepts_`."""
+        network: Network = self._network
+        if not (_are(self.coefs_, network.coefs) and _are(self.intercepts_, network.intercepts)):
+            network.adopt(self.coefs_, self.intercepts_)
+            self._show()
+        return network
+
+    def _own_rows(self, validation: tuple[Any, Any, Any]) -> Rows | None:
+        """Validation data of the user's own, checked."""
+        X, y, weight = validation
+        if X is None:
+            return None
+        X, y = self._checked(X, y, incremental=True, reset=False)
+        return Rows(X, y, self._targets(y), checked_weight(weight, X))
+
+    def _fit_stochastic(self, rows: Rows, own: Rows | None, incremental: bool, task: Task) -> None:
+        if not incremental or not hasattr(self, "_optimizer"):
+            self._optimizer = optimizer_of(self, self._network)
+        if self.early_stopping and own is None:
+            rows, own = self._split(rows)
+        if own is not None and self.validation_loss_curve_ is None:
+            self.validation_loss_curve_ = []
+        count, size = rows.X.shape[0], 200 if self.batch_size == "auto" else int(self.batch_size)
+        if self.batch_size != "auto" and size > count:
+            warnings.warn(
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=4
+            )
+        objective = self._objective()
+        judge = None if own is None else Judge(self._network, objective, own, *self._scoring(own))
+        Training(self, Job(self._network, objective, rows, min(size, count), judge), incremental, task).run()
+
+    def _split(self, rows: Rows) -> tuple[Rows, Rows]:
+        """Put a share of the rows aside for early stopping, by the draws that scikit-learn makes."""
+        train, validation = train_test_split(
+            np.arange(rows.X.shape[0]), random_state=self._random_state, test_size=self.validation_fraction,
+            stratify=self._split_by(rows.targets),
+        )  # fmt: skip
+        if len(validation) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+            )
+        return rows.taken(train), rows.taken(validation)
+
+    def _scoring(self, own: Rows) -> tuple[Any, bool]:
+        """What scores the outputs on validation data, and whether that is the loss."""
+        if self.scoring is None or self.scoring == "loss":
+            return self._score_outputs, self.scoring == "loss"
+        scorer, unnamed = check_scoring(self, self.scoring), copy.copy(self)
+        unnamed.__dict__.pop("feature_names_in_", None)  # for X has none by now
+        weight = {} if own.weight is None else {"sample_weight": own.weight}
+        return lambda *_: float(scorer(unnamed, own.X, own.y, **weight)), False
+
+    def _check_solver(self) -> bool:
+        if self.solver not in STOCHASTIC:
+            raise AttributeError(
+                f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic."
+            )
+        return True
+
+    # --- predicting ---
+
+    def _outputs(self, X: Any, check_input: bool) -> np.ndarray:
+        """What the last layer gives for X, before the output activation."""
+        if check_input or not hasattr(self, "_network"):
+            check_is_fitted(self)
+            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        return outputs_of(self._ready(), X)
+
+    def _gradients(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """The outputs, and their gradients (rows, outputs, features) with respect to X."""
+        check_is_fitted(self)
+        return of_outputs(self._ready(), validate_data(self, X, accept_sparse=["csr", "csc"], reset=False))
+
+    # --- pickles ---
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        if "_network" in state:
+            self._ready()
+            del state["coefs_"], state["intercepts_"]  # they are in the network
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if hasattr(self, "_network"):
+            self._show()
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def _are(given: Any, views: tuple[np.ndarray, ...]) -> bool:
+    """Whether these are the very views."""
+    return len(given) == len(views) and all(map(operator.is_, given, views))

@@ -1,0 +1,125 @@
+"""The network of an estimator: a `Sequential`, and its weights as scikit-learn shows them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..initializers import Constant
+from ..layers.activations import Sigmoid, Softplus, Tanh
+from ..layers.dropout import Dropout
+from ..layers.gates import GELU, SiLU
+from ..layers.layer import Layer
+from ..layers.linear import Linear
+from ..layers.rectifiers import ELU, LeakyReLU, ReLU
+from ..layers.sequential import Sequential
+
+LAYERS: dict[str, Callable[[], Layer] | None] = {
+    "identity": None,
+    "logistic": Sigmoid,
+    "tanh": Tanh,
+    "relu": ReLU,
+    "leaky_relu": LeakyReLU,
+    "elu": ELU,
+    "silu": SiLU,
+    "gelu": GELU,
+    "gelu_tanh": lambda: GELU(approximate=True),
+    "softplus": Softplus,
+}
+
+
+class Plan(NamedTuple):
+    """What a network is made by: the widths from the input to the output, the hidden activations, and the rest."""
+
+    widths: tuple[int, ...]
+    activations: tuple[str, ...]
+    dropout: float
+    dtype: np.dtype
+
+
+Views = tuple[np.ndarray, ...]
+
+
+class Network:
+    """Linear layers with what is between them. `coefs` and `intercepts` are live views of their weights."""
+
+    def __init__(self, plan: Plan, random_state: np.random.RandomState):
+        self.plan = plan
+        layers: list[Layer] = []
+        self.linears: list[Linear] = []
+        for i, (n_in, n_out) in enumerate(zip(plan.widths, plan.widths[1:], strict=False)):
+            self.linears.append(Linear(n_in, n_out, weight_attr=Constant(), dtype=plan.dtype))
+            layers.append(self.linears[-1])
+            if i < len(plan.activations):
+                layers += _between(plan.activations[i], plan.dropout, random_state)
+        self.model = Sequential(*layers)
+        self.model.whole_program()  # which brings the tensors to where they stay
+        self.coefs, self.intercepts = self._views()
+
+    def _views(self) -> tuple[Views, Views]:
+        weights = tuple(linear.weights.data for linear in self.linears)
+        return weights, tuple(linear.bias.data[0] for linear in self.linears)
+
+    def draw(self, random_state: np.random.RandomState) -> None:
+        """The first weights: uniform, as X. Glorot and Y. Bengio, "Understanding the difficulty of training deep
+        feedforward neural networks" (2010), propose, and biases likewise.
+        """
+        hidden = self.plan.activations or ("",)
+        for i, linear in enumerate(self.linears):
+            n_in, n_out = self.plan.widths[i : i + 2]
+            factor = 2.0 if hidden[min(i, len(hidden) - 1)] == "logistic" else 6.0
+            bound = np.sqrt(factor / (n_in + n_out))
+            linear.weights.data = random_state.uniform(-bound, bound, (n_in, n_out))
+            linear.bias.data = random_state.uniform(-bound, bound, n_out)[np.newaxis]
+
+    def adopt(self, coefs: Sequence[Any], intercepts: Sequence[Any]) -> None:
+        """Take over the arrays in two lists that are not these views. Raises ValueError where shapes do not fit."""
+        for name, given, views in ("coefs_", coefs, self.coefs), ("intercepts_", intercepts, self.intercepts):
+            shapes, expected = [np.shape(array) for array in given], [view.shape for view in views]
+            if shapes != expected:
+                raise ValueError(
+                    f"{name} needs arrays of the shapes {expected}, got {shapes}; for a network of other sizes call fit"
+                )
+            for array, view in zip(given, views, strict=True):
+                if array is not view:
+                    view[...] = array
+
+    def copies(self) -> list[np.ndarray]:
+        """Copies of all weights, to go back to."""
+        return [view.copy() for view in self.views()]
+
+    def restore(self, copies: Sequence[np.ndarray]) -> None:
+        """Go back to copies."""
+        for view, array in zip(self.views(), copies, strict=True):
+            view[...] = array
+
+    def views(self) -> Views:
+        """All weights: coefs, and then intercepts."""
+        return self.coefs + self.intercepts
+
+    def fill(self, value: float) -> None:
+        """Make all weights this number."""
+        for view in self.views():
+            view[...] = value
+
+    def is_finite(self) -> bool:
+        """Whether all weights are."""
+        return all(np.isfinite(view).all() for view in self.views())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"plan": self.plan, "model": self.model}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.linears = [layer for layer in self.model.graphs if isinstance(layer, Linear)]
+        self.model.whole_program()
+        self.coefs, self.intercepts = self._views()
+
+
+def _between(activation: str, dropout: float, random_state: np.random.RandomState) -> list[Layer]:
+    """What comes behind a hidden layer."""
+    make = LAYERS[activation]
+    layers = [] if make is None else [make()]
+    if dropout:
+        layers.append(Dropout(dropout, np.random.default_rng(random_state.randint(2**31 - 1))))
+    return layers

@@ -1,0 +1,64 @@
+"""Rows that an estimator trains on, or predicts: arrays, or sparse matrices that are made dense a piece at a time."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.utils.validation import check_array
+
+from ..training.staging import ArrayStage
+
+PIECE = 1 << 16  # numbers of a sparse matrix that are made dense at once
+
+
+class Rows(NamedTuple):
+    """X, y as an estimator is given it, the targets as its loss takes them, and weights."""
+
+    X: Any
+    y: Any
+    targets: np.ndarray
+    weight: np.ndarray | None
+
+    def taken(self, rows: np.ndarray) -> "Rows":
+        """Some of these."""
+        weight = None if self.weight is None else self.weight[rows]
+        return Rows(self.X[rows], self.y[rows], self.targets[rows], weight)
+
+
+def is_sparse(X: Any) -> bool:
+    """Whether these rows, which were validated, are those of a sparse matrix."""
+    return not isinstance(X, np.ndarray)
+
+
+def dense_pieces(X: Any) -> Iterator[np.ndarray]:
+    """All rows, one piece after the other; an array is one."""
+    if not is_sparse(X):
+        yield X
+        return
+    rows, step = X.tocsr(), max(1, PIECE // max(1, X.shape[1]))
+    for start in range(0, X.shape[0], step):
+        yield rows[start : start + step].toarray()
+
+
+class RowStage(ArrayStage):
+    """A stage for rows that may be sparse."""
+
+    def _rows_of_x(self, order: np.ndarray) -> Any:
+        return self._X[order].toarray() if is_sparse(self._X) else super()._rows_of_x(order)
+
+
+def checked_weight(weight: Any, X: Any) -> np.ndarray | None:
+    """`sample_weight` as an array (rows,). Raises ValueError for another shape, and what is not finite."""
+    if weight is None:
+        return None
+    rows, dtype = X.shape[0], X.dtype if X.dtype in (np.float32, np.float64) else np.float64
+    if np.ndim(weight) == 0:
+        return np.full(rows, weight, dtype)
+    array: np.ndarray = check_array(weight, ensure_2d=False, dtype=dtype, order="C", input_name="sample_weight")
+    if array.ndim != 1:
+        raise ValueError(f"Sample weights must be 1D array or scalar, got {array.ndim}D array.")
+    if array.shape != (rows,):
+        raise ValueError(f"sample_weight.shape == {array.shape}, expected {(rows,)}!")
+    if (array < 0).any():
+        raise ValueError("Negative values in data passed to `sample_weight`; weights must not be negative.")
+    return array
