@@ -34,9 +34,7 @@ class Whole:
         part = kernels().parts[f"{objective.loss_fn._part(Y.shape)}.sum", program.dtype.char]
         self._job = Job(part, min(BATCH, count), count, 0, SUM)
         self._count = float(count if weight is None else np.sum(weight, dtype=np.float64))
-        constants = None if objective.constants_of is None else objective.constants_of(Y)
-        if constants is not None and weight is not None:
-            constants = constants * weight
+        constants = objective.constants(Y, weight)
         self._constant = 0.0 if constants is None else float(np.sum(constants))
         self._gradients = aligned_zeros(program.arena.data.size, program.dtype)
         tensors = [linear.weights for linear in network.linears], [linear.bias for linear in network.linears]

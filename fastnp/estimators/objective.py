@@ -23,10 +23,20 @@ class Objective(NamedTuple):
     outputs: int
     constants_of: Callable[[np.ndarray], np.ndarray] | None = None  # of each row, from its targets
 
-    def of_batches(self, each: np.ndarray, sums: np.ndarray, constants: np.ndarray | None) -> np.ndarray:
-        """The loss of each batch, from what `loss_fn` came to in it, Σ W² before it, Σ w and Σ w·constant."""
-        loss: np.ndarray = each[:, 0] / self.outputs + 0.5 * self.alpha * each[:, 1] * inverses(sums)
-        return loss if constants is None else loss + constants * inverses(sums)
+    def shares(self, counts: np.ndarray, sums: np.ndarray) -> np.ndarray:
+        """With what is multiplied (batches, 2) what `loss_fn` came to in a batch, and Σ W² before it.
+
+        The batches have so many rows, which weigh so much. All added up, it is the loss of each batch, less its
+        constants, as often as it has rows.
+        """
+        return np.stack([counts / self.outputs, 0.5 * self.alpha * counts * inverses(sums)], axis=1)
+
+    def constants(self, targets: np.ndarray, weight: np.ndarray | None) -> np.ndarray | None:
+        """wᵢ·cᵢ of each row, where there are such."""
+        if self.constants_of is None:
+            return None
+        found = self.constants_of(targets)
+        return found if weight is None else weight * found
 
 
 def sums_of(values: np.ndarray, starts: np.ndarray) -> np.ndarray:

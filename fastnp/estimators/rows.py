@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils.validation import check_array
 
+from ..program.program import Program
 from ..training.staging import ArrayStage
 
 PIECE = 1 << 16  # numbers of a sparse matrix that are made dense at once
+LAID_OUT_BYTES = 1 << 26
 
 
 class Rows(NamedTuple):
@@ -41,7 +43,23 @@ def dense_pieces(X: Any) -> Iterator[np.ndarray]:
 
 
 class RowStage(ArrayStage):
-    """A stage for rows that may be sparse."""
+    """A stage for rows that may be sparse. Where they are not too many, all are laid out once, as kernels take them."""
+
+    def __init__(self, program: Program, loss_fn: Any, X: Any, Y: np.ndarray, weight: np.ndarray | None):
+        super().__init__(program, loss_fn, X, Y, weight)
+        self._laid_out: tuple[np.ndarray, np.ndarray] | None = None
+        if X.shape[0] * self.row_bytes <= LAID_OUT_BYTES and not is_sparse(X):
+            self.make_room(X.shape[0])
+            self.put(np.arange(X.shape[0]), 0)
+            self._laid_out = self.x, self.y
+            self.make_room(0)
+
+    def put(self, order: np.ndarray, start: int) -> None:
+        if self._laid_out is None:
+            super().put(order, start)
+            return
+        for rows, out in zip(self._laid_out, (self.x, self.y), strict=True):
+            np.take(rows, order, axis=0, out=out[start : start + len(order)], mode="clip")  # which does not copy twice
 
     def _rows_of_x(self, order: np.ndarray) -> Any:
         return self._X[order].toarray() if is_sparse(self._X) else super()._rows_of_x(order)
