@@ -30,6 +30,11 @@ class Task:
             self._fit = estimator._init_callback_context(max_subtasks=epochs)
             self._begin(self._fit)
 
+    @property
+    def is_followed(self) -> bool:
+        """Whether there are callbacks."""
+        return self._fit is not None
+
     def epoch_begins(self) -> None:
         """Tell of it."""
         if self._fit is not None:

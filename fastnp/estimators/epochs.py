@@ -1,5 +1,6 @@
 """Epochs of an estimator's training, each a few calls of a kernel."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
@@ -19,19 +20,20 @@ from .network import Network
 from .objective import Objective, inverses, sums_of
 from .rows import Rows, RowStage
 
-FLOPS = 1e9  # a second, assumed for how long a call may take
+FLOPS = 1e10  # a second, assumed for how long a call may take
+EPOCHS_AT_ONCE = 8
 
 
 class Piece(NamedTuple):
-    """Rows that one call trains on: their places in an epoch's order, and those of their batches among them.
+    """Rows that one call trains on."""
 
-    `settings` has those of each update, `shares` what the loss of the epoch takes of what a batch tells.
-    """
-
-    places: slice
-    starts: np.ndarray
-    settings: np.ndarray
-    shares: np.ndarray
+    places: slice  # in the order of an epoch
+    rows: int
+    order: np.ndarray
+    starts: np.ndarray  # of the batches among them, …
+    sums: np.ndarray  # … which weigh so much
+    settings: np.ndarray  # of each update
+    shares: np.ndarray  # of the loss in what each batch tells
 
 
 class Linked(NamedTuple):
@@ -41,6 +43,7 @@ class Linked(NamedTuple):
     update: Update
     job: Job
     penalty: np.ndarray
+    numbers: np.ndarray
 
 
 class Epochs(KernelRun):
@@ -66,57 +69,80 @@ class Epochs(KernelRun):
         self._rate = np.zeros(1)
         self._linked: Linked | None = None
         row_seconds = 6 * trained.program.multiplications() / FLOPS
-        most = max(1, min(STAGED_BYTES // stage.row_bytes, int(SECONDS_PER_CALL / row_seconds)) // batch_size)
-        most *= batch_size
-        stage.make_room(min(most, self._rows))
-        places = [slice(start, min(start + most, self._rows)) for start in range(0, self._rows, most)]
-        self._pieces = [self._piece(place, None) for place in places]
+        most = min(STAGED_BYTES // stage.row_bytes, int(SECONDS_PER_CALL / row_seconds))
+        self._most = max(1, most // batch_size) * batch_size  # rows in one call
+        stage.make_room(self.at_once * min(self._most, self._rows))
+        places = [slice(start, min(start + self._most, self._rows)) for start in range(0, self._rows, self._most)]
+        self._pieces = [self._piece(place, np.arange(place.start, place.stop), None) for place in places]
 
-    def train(self, order: np.ndarray) -> float:
-        """Train on all rows in this order; the loss, or NaN where it was not finite, which ends the epoch."""
+    @property
+    def at_once(self) -> int:
+        """How many epochs one call may take, where they are short."""
+        return max(1, min(EPOCHS_AT_ONCE, self._most // self._rows))
+
+    def train(self, orders: Sequence[np.ndarray]) -> list[float]:
+        """Train for one epoch on all rows in each of these orders, no more of them than go at once.
+
+        Returns the loss of each; it is NaN from the one on in which it was not finite, where training ends.
+        """
+        if len(self._pieces) == 1:
+            return self._train_together([self._of_order(self._pieces[0], order) for order in orders])
+        (order,) = orders
         total = 0.0
         for piece in self._pieces:
-            rows = order[piece.places]
-            if self._weight is not None:
-                piece = self._piece(piece.places, self._weight[rows])
-            each = np.empty((len(piece.starts), 2))
-            with self._held:
-                self._stage.put(rows, 0)
-                if self._train_piece(len(rows), each, piece.settings) < len(each):
-                    return np.nan
-            total += float(np.vdot(piece.shares, each))
-            if self._constants is not None:
-                total += self._of_constants(rows, piece.starts)
-        return total / self._rows
+            total += self._train_together([self._of_order(piece, order[piece.places])])[0] * piece.rows
+            if np.isnan(total):
+                break
+        return [total / self._rows]
 
-    def _piece(self, places: slice, weight: np.ndarray | None) -> Piece:
-        """The rows at these places, where they weigh so much; the weight decay of a batch is alpha over that."""
-        count = places.stop - places.start
-        starts = np.arange(0, count, self._size)
-        counts = np.diff(starts, append=count)
+    def _of_order(self, piece: Piece, order: np.ndarray) -> Piece:
+        """A piece with its rows in this order."""
+        if self._weight is None:
+            return piece._replace(order=order)
+        return self._piece(piece.places, order, self._weight[order])
+
+    def _train_together(self, pieces: Sequence[Piece]) -> list[float]:
+        """Train on pieces, all of as many rows, in one call; returns the loss of each."""
+        (first, *more), rows = pieces, pieces[0].rows
+        settings = np.concatenate([piece.settings for piece in pieces]) if more else first.settings
+        each = np.full((len(pieces), len(first.starts), 2), np.nan)
+        with self._held:
+            for i, piece in enumerate(pieces):
+                self._stage.put(piece.order, i * rows)
+            done = self._call_kernel(len(pieces), rows, each.reshape(-1, 2), settings)
+        each.reshape(-1, 2)[done:] = np.nan
+        return [self._loss_of(piece, told) for piece, told in zip(pieces, each, strict=True)]
+
+    def _loss_of(self, piece: Piece, told: np.ndarray) -> float:
+        """The loss of a piece, from what was told of its batches."""
+        total = float(np.vdot(piece.shares, told))
+        return (total if self._constants is None else total + self._of_constants(piece)) / piece.rows
+
+    def _piece(self, places: slice, order: np.ndarray, weight: np.ndarray | None) -> Piece:
+        """Rows that weigh so much; the weight decay of a batch is alpha over that."""
+        starts = np.arange(0, len(order), self._size)
+        counts = np.diff(starts, append=len(order))
         sums = counts if weight is None else sums_of(weight, starts)
         settings, decays = self._optimizer._kernel_settings, self._objective.alpha * inverses(sums)
         sets = np.array([settings(decay) for of_batch in decays.tolist() for decay in (of_batch, 0.0)])
-        return Piece(places, starts, sets, self._objective.shares(counts, sums))
+        return Piece(places, len(order), order, starts, sums, sets, self._objective.shares(counts, sums))
 
-    def _of_constants(self, rows: np.ndarray, starts: np.ndarray) -> float:
+    def _of_constants(self, piece: Piece) -> float:
         """The constants of each batch as often as it has rows."""
-        counts, constants = np.diff(starts, append=len(rows)), self._constants
-        assert constants is not None
-        sums = counts if self._weight is None else sums_of(self._weight[rows], starts)
-        return float(np.sum(sums_of(constants[rows], starts) * counts * inverses(sums)))
+        assert self._constants is not None
+        counts = np.diff(piece.starts, append=piece.rows)
+        return float(np.sum(sums_of(self._constants[piece.order], piece.starts) * counts * inverses(piece.sums)))
 
-    def _train_piece(self, rows: int, each: np.ndarray, settings: np.ndarray) -> int:
+    def _call_kernel(self, epochs: int, rows: int, each: np.ndarray, settings: np.ndarray) -> int:
         """One kernel call over the staged rows; returns how many updates were made."""
         optimizer, linked, program, stage = self._optimizer, self._linked, self.program, self._stage
         if linked is None or linked.to is not kernels():
             linked = self._linked = self._link()
         self._rate[0] = optimizer.learning_rate
         update = linked.update._replace(settings=settings, before=optimizer.updates)
-        numbers = self._loss_fn._numbers_as(program.dtype, program.n_out)
-        told = Told(each, linked.penalty)
-        job = linked.job._replace(rows=rows)
-        done = program.train(np.zeros(1), job, update, (numbers, stage.x, stage.y), told=told)
+        job = linked.job._replace(rows=rows, stride=rows)
+        data, told = (linked.numbers, stage.x, stage.y), Told(each, linked.penalty)
+        done = program.train(np.zeros(epochs), job, update, data, told=told)
         put(optimizer, updates=optimizer.updates + done)
         return done
 
@@ -126,4 +152,6 @@ class Epochs(KernelRun):
         places = [(tensor._place.offset, tensor._layout.size) for tensor in weights]
         names, char = Names("", squares=SQUARES_PART), self.program.dtype.char
         job = Job(self._loss(), self._size, 0, 0, REDUCTIONS[self._loss_fn.reduction], settings_step=2)
-        return Linked(kernels(), self._update(self._rate), job, planned(kernels(), names, char, 0, False, (), places))
+        numbers = self._loss_fn._numbers_as(self.program.dtype, self.program.n_out)
+        penalty = planned(kernels(), names, char, 0, False, (), places)
+        return Linked(kernels(), self._update(self._rate), job, penalty, numbers)

@@ -1,5 +1,6 @@
 """Training of an estimator epoch by epoch, until it gets no better: scikit-learn's rule."""
 
+import contextlib
 import warnings
 from typing import Any, NamedTuple
 
@@ -68,17 +69,25 @@ class Training:
         order = np.arange(self._rows)
         with held_back() as held:
             epochs = Epochs(network, objective, of._optimizer, rows, batch_size, held)
-            for _ in range(of.max_iter):
+            while of.n_iter_ < of.max_iter:
                 self._task.epoch_begins()
-                if of.shuffle:
-                    order = self._shuffled(order)
-                loss = np.nan if self._has_diverged() else epochs.train(order)
-                if np.isnan(loss) and not self._has_diverged():
-                    network.fill(np.nan)
-                if self._ends(loss):
-                    return
-                if of.n_iter_ == of.max_iter:
-                    self._warn()
+                orders = []
+                for _ in range(self._at_once(epochs.at_once)):
+                    order = self._shuffled(order) if of.shuffle else order
+                    orders.append(order)
+                with held if len(orders) > 1 else contextlib.nullcontext():  # so that all that is done is taken up
+                    losses = [np.nan] * len(orders) if self._has_diverged() else epochs.train(orders)
+                    if any(map(self._ends, losses)):
+                        return
+        self._warn()
+
+    def _at_once(self, most: int) -> int:
+        """For how many epochs nobody looks at what is trained, and none but the last can be the end."""
+        of = self._of
+        looks = self._once or self._job.judge is not None or self._task.is_followed
+        if looks or (of.solver == "sgd" and of.learning_rate == "invscaling"):
+            return 1
+        return int(min(most, of.max_iter - of.n_iter_, of.n_iter_no_change + 1 - of._no_improvement_count))
 
     def _shuffled(self, order: np.ndarray) -> np.ndarray:
         """As `sklearn.utils.shuffle` does it, by the same numbers."""
@@ -93,6 +102,8 @@ class Training:
     def _ends(self, loss: float) -> bool:
         """Take up an epoch; whether it is the last."""
         of = self._of
+        if np.isnan(loss) and not self._has_diverged():
+            self._job.network.fill(np.nan)
         of.n_iter_ += 1
         of.loss_ = loss
         of.t_ += self._rows
