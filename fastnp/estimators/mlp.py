@@ -1,21 +1,18 @@
 """What the estimators share: scikit-learn's interface, over a network and what trains it."""
 
 import copy
-import operator
 import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .callbacks import CallbackSupportMixin, Task
-from .gradients import of_outputs
-from .judge import Judge, outputs_of
+from .callbacks import Task
+from .fitted import Fitted
+from .judge import Judge
 from .lbfgs import Whole, minimize
 from .network import Network, Plan
 from .objective import Objective
@@ -33,11 +30,10 @@ def keep(estimator: Any, given: Mapping[str, Any]) -> None:
             setattr(estimator, name, value)
 
 
-class MLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
+class MLP(Fitted):
     """Base class. Those that derive say what y, the loss and the outputs are."""
 
     _rules: ClassVar[Mapping[str, Rule]] = RULES
-    _network: Network
     loss_curve_: list[float]
     validation_scores_: list[float] | None
     validation_loss_curve_: list[float] | None
@@ -154,18 +150,6 @@ class MLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             self._show()
             self.__dict__.pop("_optimizer", None)
 
-    def _show(self) -> None:
-        """Let `coefs_` and `intercepts_` be views of the network."""
-        self.coefs_, self.intercepts_ = list(self._network.coefs), list(self._network.intercepts)
-
-    def _ready(self) -> Network:
-        """The network, with what a user has put into `coefs_` and `intercepts_`."""
-        network: Network = self._network
-        if not (_are(self.coefs_, network.coefs) and _are(self.intercepts_, network.intercepts)):
-            network.adopt(self.coefs_, self.intercepts_)
-            self._show()
-        return network
-
     def _own_rows(self, validation: tuple[Any, Any, Any]) -> Rows | None:
         """Validation data of the user's own, checked."""
         X, y, weight = validation
@@ -217,41 +201,3 @@ class MLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
                 f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic."
             )
         return True
-
-    # --- predicting ---
-
-    def _outputs(self, X: Any, check_input: bool) -> np.ndarray:
-        """What the last layer gives for X, before the output activation."""
-        if check_input or not hasattr(self, "_network"):
-            check_is_fitted(self)
-            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-        return outputs_of(self._ready(), X)
-
-    def _gradients(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
-        """The outputs, and their gradients (rows, outputs, features) with respect to X."""
-        check_is_fitted(self)
-        return of_outputs(self._ready(), validate_data(self, X, accept_sparse=["csr", "csc"], reset=False))
-
-    # --- pickles ---
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        if "_network" in state:
-            self._ready()
-            del state["coefs_"], state["intercepts_"]  # they are in the network
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        if hasattr(self, "_network"):
-            self._show()
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
-
-
-def _are(given: Any, views: tuple[np.ndarray, ...]) -> bool:
-    """Whether these are the very views."""
-    return len(given) == len(views) and all(map(operator.is_, given, views))

@@ -1,0 +1,65 @@
+"""An estimator with a network: what it shows of that, what it predicts by it, and its pickles."""
+
+import operator
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from .callbacks import CallbackSupportMixin
+from .gradients import of_outputs
+from .judge import outputs_of
+from .network import Network
+
+
+class Fitted(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
+    """Base class. `coefs_` and `intercepts_` are lists of views of a network, into which others may be put."""
+
+    _network: Network
+
+    def _show(self) -> None:
+        """Let `coefs_` and `intercepts_` be views of the network."""
+        self.coefs_, self.intercepts_ = list(self._network.coefs), list(self._network.intercepts)
+
+    def _ready(self) -> Network:
+        """The network, with what a user has put into `coefs_` and `intercepts_`."""
+        network: Network = self._network
+        if not (_are(self.coefs_, network.coefs) and _are(self.intercepts_, network.intercepts)):
+            network.adopt(self.coefs_, self.intercepts_)
+            self._show()
+        return network
+
+    def _outputs(self, X: Any, check_input: bool) -> np.ndarray:
+        """What the last layer gives for X, before the output activation."""
+        if check_input or not hasattr(self, "_network"):
+            check_is_fitted(self)
+            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        return outputs_of(self._ready(), X)
+
+    def _gradients(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """The outputs, and their gradients (rows, outputs, features) with respect to X."""
+        check_is_fitted(self)
+        return of_outputs(self._ready(), validate_data(self, X, accept_sparse=["csr", "csc"], reset=False))
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        if "_network" in state:
+            self._ready()
+            del state["coefs_"], state["intercepts_"]  # they are in the network
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if hasattr(self, "_network"):
+            self._show()
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def _are(given: Any, views: tuple[np.ndarray, ...]) -> bool:
+    """Whether these are the very views."""
+    return len(given) == len(views) and all(map(operator.is_, given, views))
