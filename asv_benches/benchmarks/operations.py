@@ -31,7 +31,16 @@ LAYERS = (
     "LayerNorm",
 )
 WITH_OPTIMIZERS = {str(network): network for network in NETWORKS[:4]}
-LOSSES = ("MAE", "Huber", "Quantile", "PoissonNLL", "BCEWithLogits", "CrossEntropy", "weighted MSE")
+LOSSES = (
+    "MAE",
+    "Huber",
+    "Quantile",
+    "PoissonNLL",
+    "BCEWithLogits",
+    "CrossEntropy",
+    "CrossEntropy clip",
+    "weighted MSE",
+)
 OPTIMIZERS = (
     "SGD nesterov",
     "SGD rate_in_velocity",
@@ -43,7 +52,7 @@ OPTIMIZERS = (
     "RMSprop",
     "RMSprop momentum",
 )
-SETTINGS = {"nesterov": True, "rate_in_velocity": True, "clip_norm": 1.0, "momentum": MOMENTUM}
+SETTINGS = {"nesterov": True, "rate_in_velocity": True, "clip_norm": 1.0, "momentum": MOMENTUM, "clip": 1e-7}
 
 
 def layers_between(name):
@@ -57,17 +66,28 @@ def layers_between(name):
     return lambda n: [of_fastnp(name)()]
 
 
+def settings_of(cls, setting):
+    """The one setting as a class takes it, or none; NotImplementedError on a commit where it has no such one."""
+    if setting and setting not in inspect.signature(of_fastnp(cls)).parameters:
+        raise NotImplementedError(f"{cls} has no {setting} in this commit")
+    return {setting: SETTINGS[setting]} if setting else {}
+
+
 def optimizer_of(name):
     """A function of parameters: an optimizer, by its class and the setting that it has beside the learning rate."""
     cls, _, setting = name.partition(" ")
     rate, settings = LEARNING_RATE, {}
     if setting == "Cosine":
         rate = of_fastnp("schedules").Cosine(LEARNING_RATE, total=10**9)
-    elif setting and setting not in inspect.signature(of_fastnp(cls)).parameters:
-        raise NotImplementedError(f"{cls} has no {setting} in this commit")
-    elif setting:
-        settings[setting] = SETTINGS[setting]
+    else:
+        settings = settings_of(cls, setting)
     return lambda parameters: of_fastnp(cls)(parameters=parameters, learning_rate=rate, **settings)
+
+
+def loss_of(name):
+    """A loss, by its class and the setting that it has."""
+    cls, _, setting = name.partition(" ")
+    return of_fastnp(cls)(**settings_of(cls, setting))
 
 
 def parts(network, layer=None, loss=None, optimizer=None):
@@ -76,7 +96,7 @@ def parts(network, layer=None, loss=None, optimizer=None):
     between = layers_between(layer) if layer else relu
     make = optimizer_of(optimizer) if optimizer else sgd
     weight = np.ones(len(x)) if loss == "weighted MSE" else None
-    if loss == "CrossEntropy":
+    if (loss or "").startswith("CrossEntropy"):
         y = y.argmax(1)
     elif loss in ("BCEWithLogits", "PoissonNLL"):
         y = (y > 0).astype(y.dtype)
@@ -87,7 +107,7 @@ def parts(network, layer=None, loss=None, optimizer=None):
         of_fastnp("Loss")
         loader.dataset.weight = weight
     elif loss:
-        loss_fn = of_fastnp(loss)()
+        loss_fn = loss_of(loss)
     return model, loss_fn, optimizer, loader
 
 

@@ -9,7 +9,7 @@ from ..checks import check_rate
 from ..overrides import Checks
 from ..program.op import Kind
 from .built_in import BuiltInLoss, refuse_numbers
-from .settings import for_each, one_or_each, or_none
+from .settings import clipped, for_each, most_of, one_or_each, or_none
 
 
 class BCEWithLogits(BuiltInLoss):
@@ -21,26 +21,37 @@ class BCEWithLogits(BuiltInLoss):
 
     Args:
         pos_weight: how much more positives count, a number or one for each output (of the last axes of pred), finite
-            and not negative; None for 1. It may be changed at any time.
+            and not negative; None for 1.
+        clip: report the loss as if no probability were below this number, which is between 0 and 0.5: neither softplus
+            counts more than −log clip. The gradient stays that of the loss without it. None for the loss as it is.
 
-    Targets are probabilities from 0 to 1. The gradient of an element is (1 − target)·p − w·target·(1 − p). Shapes,
-    dtypes, weights and what it raises are those of `MSE`; TypeError or ValueError for another pos_weight, ValueError
-    where there are not as many as outputs, and for other targets, with their row. Source: D. R. Cox, "The regression
-    analysis of binary sequences" (1958).
+    Both may be changed at any time. Targets are probabilities from 0 to 1. The gradient of an element is
+    (1 − target)·p − w·target·(1 − p). Shapes, dtypes, weights and what it raises are those of `MSE`; TypeError or
+    ValueError for another pos_weight or clip, ValueError where there are not as many as outputs, and for other targets,
+    with their row. Source: D. R. Cox, "The regression analysis of binary sequences" (1958).
     """
 
     _kernel_kind = Kind("losses.bce_with_logits")
-    _checks: ClassVar[Checks] = {"pos_weight": or_none(one_or_each(check_rate))}
-    _settings = ("pos_weight",)
+    _checks: ClassVar[Checks] = {"pos_weight": or_none(one_or_each(check_rate)), "clip": clipped}
+    _settings = ("pos_weight", "clip")
     _does_itself = "activations.sigmoid"
     pos_weight: float | tuple[float, ...] | None = None
+    clip: float | None = None
 
-    def __init__(self, pos_weight: Any = None, reduction: str = "mean", name: str = "bce_with_logits"):
+    def __init__(
+        self,
+        pos_weight: Any = None,
+        reduction: str = "mean",
+        name: str = "bce_with_logits",
+        *,
+        clip: float | None = None,
+    ):
         super().__init__(name, reduction)
-        self.pos_weight = pos_weight
+        self.pos_weight, self.clip = pos_weight, clip
 
     def _kernel_numbers(self, n: int) -> Sequence[float]:
-        return for_each(self.name, "pos_weight", 1.0 if self.pos_weight is None else self.pos_weight, n)
+        given = 1.0 if self.pos_weight is None else self.pos_weight
+        return most_of(self.clip), *for_each(self.name, "pos_weight", given, n)
 
     def _check_target(self, target: np.ndarray, n: int, first: int = 0) -> None:
         refuse_numbers(self.name, target, (target >= 0) & (target <= 1), first, "probabilities from 0 to 1")
@@ -53,11 +64,12 @@ class BCEWithLogits(BuiltInLoss):
         return self._of_each(1.0 if self.pos_weight is None else self.pos_weight, pred) * target, 1 - target
 
     def _exact_terms(self, pred: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        rest = np.log1p(np.exp(-abs(pred)))
+        rest, most = np.log1p(np.exp(-abs(pred))), most_of(self.clip)
+        of_yes, of_no = (np.minimum(np.maximum(x, 0) + rest, most) for x in (-pred, pred))
         ups, downs = self._slopes(pred, target)
         positive, negative = self._factors(pred, target)
-        of_positive = np.where(positive > 0, positive * (np.maximum(-pred, 0) + rest), 0 * positive)
-        return of_positive + np.where(negative > 0, negative * (np.maximum(pred, 0) + rest), 0 * negative), ups - downs
+        of_positive = np.where(positive > 0, positive * of_yes, 0 * positive)
+        return of_positive + np.where(negative > 0, negative * of_no, 0 * negative), ups - downs
 
     def _slopes(self, pred: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Those of (1 − target)·softplus(pred), and, less their sign, of w·target·softplus(−pred)."""

@@ -8,7 +8,7 @@ import numpy as np
 from ..overrides import Checks
 from ..program.op import Kind
 from .built_in import BuiltInLoss, refuse_numbers
-from .settings import for_each, share, weights
+from .settings import clipped, for_each, most_of, share, weights
 
 SUM_TOLERANCE = 0.01  # by which probabilities may fail to sum to 1, such as those of two or three decimals
 
@@ -23,9 +23,11 @@ class CrossEntropy(BuiltInLoss):
 
     Args:
         label_smoothing: ε, from 0 to 1: of the target's share 1 − ε is its own, ε is spread evenly over the classes.
-        class_weight: a number for each class, finite and not negative, with which it counts; None for 1. Both may be
-            changed at any time.
+        class_weight: a number for each class, finite and not negative, with which it counts; None for 1.
         reduction: 'mean' over the rows, as 'batchmean' is; 'sum'; or 'none' for the losses of the rows, (rows,).
+        clip: report the loss as if no probability were below this number, which is between 0 and 0.5: where a number of
+            log softmax(pred) is below log clip, this stands for it. The gradient stays that of the loss without it.
+            None for the loss as it is. All three may be changed at any time.
 
     pred holds logits (rows, classes). target is a label for each row, whole numbers from 0, (rows,) or (rows, 1); or
     probabilities (rows, classes), such as one-hot rows, which sum to 1 within 0.01. With the shares c, of labels
@@ -42,12 +44,13 @@ class CrossEntropy(BuiltInLoss):
     """
 
     _kernel_kind = Kind("cross_entropy.labels", variants=("cross_entropy.probabilities",))
-    _checks: ClassVar[Checks] = {"label_smoothing": share, "class_weight": weights}
-    _settings = ("label_smoothing", "class_weight")
+    _checks: ClassVar[Checks] = {"label_smoothing": share, "class_weight": weights, "clip": clipped}
+    _settings = ("label_smoothing", "class_weight", "clip")
     _takes_other_shapes = True
     _does_itself = "activations.softmax"
     label_smoothing = 0.0
     class_weight: tuple[float, ...] | None = None
+    clip: float | None = None
 
     def __init__(
         self,
@@ -55,16 +58,17 @@ class CrossEntropy(BuiltInLoss):
         class_weight: Any = None,
         reduction: str = "mean",
         name: str = "cross_entropy",
+        *,
+        clip: float | None = None,
     ):
         super().__init__(name, reduction)
-        self.label_smoothing = label_smoothing
-        self.class_weight = class_weight
+        self.label_smoothing, self.class_weight, self.clip = label_smoothing, class_weight, clip
 
     def _part(self, shape: Sequence[int]) -> str:
         return self._kernel_kind.name if _are_labels(shape) else self._kernel_kind.variants[0]
 
     def _kernel_numbers(self, n: int) -> Sequence[float]:
-        return self.label_smoothing, *self._class_weights(n)
+        return self.label_smoothing, most_of(self.clip), *self._class_weights(n)
 
     def _class_weights(self, n: int) -> Sequence[float]:
         given = 1.0 if self.class_weight is None else self.class_weight
@@ -129,8 +133,12 @@ class CrossEntropy(BuiltInLoss):
         c, x = self._shares(pred, target), pred - np.max(pred, axis=1, keepdims=True)
         e, count = np.exp(x), np.sum(c, axis=1, keepdims=True)
         whole = np.sum(e, axis=1, keepdims=True)
-        products = np.where(c > 0, c * np.where(c > 0, x, 0), 0)
-        return (count * np.log(whole))[:, 0] - np.sum(products, axis=1), count * e / whole - c
+        products = np.sum(c * self._cut_off(c, x, np.log(whole)), axis=1)
+        return (count * np.log(whole))[:, 0] - products, count * e / whole - c
+
+    def _cut_off(self, c: np.ndarray, x: np.ndarray, logarithm: np.ndarray) -> np.ndarray:
+        """x where that counts; what it counts for where `clip` is in force."""
+        return np.where(c > 0, np.maximum(x, logarithm - most_of(self.clip)), 0)
 
     def _errors(self, pred: np.ndarray, target: np.ndarray, u: float) -> tuple[np.ndarray, np.ndarray]:
         # x = pred − top is rounded, which by so much, relatively, changes eˣ, that may be off by 3 ulp, too: all of it
@@ -139,8 +147,9 @@ class CrossEntropy(BuiltInLoss):
         e, count = np.exp(x), np.sum(c, axis=1, keepdims=True)
         summed = pred.shape[1] * 2.0**-53 / u
         far = np.where(e > 0, abs(np.where(e > 0, x, 0)), 0) + 7 + summed
-        p = e / np.sum(e, axis=1, keepdims=True)
+        whole = np.sum(e, axis=1, keepdims=True)
+        p, logarithm = e / whole, np.log(whole)
         of_sum = np.sum(p * far, axis=1, keepdims=True)
-        products = np.sum(np.where(c > 0, c * abs(np.where(c > 0, x, 0)), 0), axis=1)
-        logarithm = (count * (5 * np.log(np.sum(e, axis=1, keepdims=True)) + of_sum + 1))[:, 0]
-        return u * (logarithm + (6 + summed) * products), u * (count * p * (far + of_sum + 8) + 6 * c)
+        products = np.sum(c * abs(self._cut_off(c, x, logarithm)), axis=1)
+        of_logarithm = (count * (5 * logarithm + of_sum + 1))[:, 0]
+        return u * (of_logarithm + (6 + summed) * products), u * (count * p * (far + of_sum + 8) + 6 * c)

@@ -1,5 +1,6 @@
 """Settings of losses, checked when they are assigned: a number, or one for each output of the model."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +18,21 @@ def share(owner: str, name: str, value: Any) -> float:
     if not 0 <= number <= 1:
         raise ValueError(f"{owner}: {name} must be from 0 to 1, got {shown(value)}")
     return number
+
+
+def clipped(owner: str, name: str, value: Any) -> float | None:
+    """None, or `value` as a float. Raises TypeError for no number, ValueError where it is not between 0 and 0.5."""
+    if value is None:
+        return None
+    number = check_real(owner, name, value)
+    if not 0 < number < 0.5:
+        raise ValueError(f"{owner}: {name} must be None or between 0 and 0.5, got {shown(value)}")
+    return number
+
+
+def most_of(clip: float | None) -> float:
+    """−log of a probability as small as clip: infinite where that is None."""
+    return math.inf if clip is None else -math.log(clip)
 
 
 def quantile(owner: str, name: str, value: Any) -> float:

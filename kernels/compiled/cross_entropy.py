@@ -3,7 +3,8 @@
 Where class j has the share cⱼ, a row's loss is Σ cⱼ·(log Σ e^predₖ − predⱼ), and the gradient softmax(pred)·Σ c − c;
 0 times infinity is 0. e^pred is taken of pred less its largest number, and is 0 where it is no normal number: for what
 underflows, CPUs take twenty times as long, and a network that is sure of its classes shall not be slow. The numbers are
-the label smoothing ε and the n class weights; EACH writes the loss of a row in its first column.
+the label smoothing ε, the most that log Σ e^predₖ − predⱼ counts for in the loss, and the n class weights; EACH writes
+the loss of a row in its first column.
 
 Sums of a row are made in double, in the order of `sixteen`: what gradients depend on is the same on every CPU.
 """
@@ -50,6 +51,20 @@ def _largest(pred, n):
 
 
 @inlined
+def _products_cut_off(pred, shares, target, label, own, numbers, n, top, floor):
+    """Σ c·(pred − top), where that is not below the floor, else Σ c·floor; summed as `_row` sums it."""
+    zeros = sixteen(pred)
+    products = widen(zeros)
+    lowest = splat(products, floor)
+    for j in range(0, n, width(zeros)):
+        x = subtract(load_columns(zeros, at(pred, j), n - j, top), splat(zeros, top))
+        c = shares(zeros, target, label, own, numbers, n, j)
+        wide = widen(where_less(zeros, c, x, zeros))
+        products = fma(widen(c), where_less(wide, lowest, lowest, wide), products)
+    return sum_by_halves(products)
+
+
+@inlined
 def _row(dpred, pred, shares, target, label, own, numbers, n, scale):
     """The loss of one row; dpred becomes its gradient times scale.
 
@@ -71,7 +86,10 @@ def _row(dpred, pred, shares, target, label, own, numbers, n, scale):
         of_block = load(zeros, at(dpred, j), 0) if j < last else e
         c = multiply(shares(zeros, target, label, own, numbers, n, j), splat(zeros, share))
         store_columns(subtract(multiply(of_block, splat(zeros, factor)), c), at(dpred, j), n - j)
-    return count * math.log(whole) - sum_by_halves(products)
+    logarithm, most, of_products = math.log(whole), float(read(at(numbers, 1))), sum_by_halves(products)
+    if most < math.inf:
+        of_products = _products_cut_off(pred, shares, target, label, own, numbers, n, top, logarithm - most)
+    return count * logarithm - of_products
 
 
 @inlined
@@ -81,14 +99,14 @@ def _labelled(target, numbers, n):
     label, weight = 0, math.nan
     if number >= 0 and number < n and int(number) == number:
         label = int(number)
-        weight = float(read(at(numbers, 1 + label)))
+        weight = float(read(at(numbers, 2 + label)))
     return label, weight
 
 
 @inlined
 def _smoothed(zeros, numbers, n, j):
     """ε/n of each class, times its weight"""
-    w = load_columns(zeros, at(numbers, 1 + j), n - j, number_like(numbers, 0.0))
+    w = load_columns(zeros, at(numbers, 2 + j), n - j, number_like(numbers, 0.0))
     return multiply(splat(zeros, number_like(numbers, float(read(numbers)) / n)), w)
 
 

@@ -9,6 +9,8 @@ Those here are of each number by itself, with a target as wide as pred. Where on
 infinity is 0.
 """
 
+import math
+
 from ..table import EACH
 from ._jit import inlined
 from .mathematics import exp, log1p
@@ -176,16 +178,20 @@ poisson_nll = _by_number(_poisson_nll)
 def _bce_with_logits(pred, target, numbers, j, left):
     """w·target·softplus(−pred) + (1 − target)·softplus(pred), where w is the weight of positives.
 
-    With e = e^−|pred|, softplus(x) is max(x, 0) + log(1 + e), and its slope 1 / (1 + e), or e times that below 0.
+    The first number is the most that a softplus counts for; slopes are as if there were none. With e = e^−|pred|,
+    softplus(x) is max(x, 0) + log(1 + e), and its slope 1 / (1 + e), or e times that below 0.
     """
-    zero, one = splat(pred, 0.0), splat(pred, 1.0)
-    yes = multiply(load_columns(pred, at(numbers, j), left, number_like(numbers, 0.0)), target)
+    zero, one, most = splat(pred, 0.0), splat(pred, 1.0), read(numbers)
+    yes = multiply(load_columns(pred, at(numbers, 1 + j), left, number_like(numbers, 0.0)), target)
     no = subtract(one, target)
     e = exp(negative(absolute(pred)))
     rest, steep = log1p(e), divide(one, add(one, e))
     flat = multiply(e, steep)
     of_no = add(where_less(pred, zero, zero, pred), rest)
     of_yes = add(where_less(pred, zero, negative(pred), zero), rest)
+    if most < math.inf:
+        limit = splat(pred, most)
+        of_no, of_yes = where_less(limit, of_no, limit, of_no), where_less(limit, of_yes, limit, of_yes)
     up, down = where_less(pred, zero, flat, steep), where_less(pred, zero, steep, flat)
     return add(_product(yes, of_yes), _product(no, of_no)), subtract(multiply(no, up), multiply(yes, down))
 

@@ -70,13 +70,18 @@ def _poisson_nll(pred, target, numbers):
 poisson_nll = _by_number(_poisson_nll)
 
 
-def _bce_with_logits(pred, target, positive_weight):
-    """w·target·softplus(−pred) + (1 − target)·softplus(pred), where w is the weight of positives"""
+def _bce_with_logits(pred, target, numbers):
+    """w·target·softplus(−pred) + (1 − target)·softplus(pred), where w is the weight of positives
+
+    The first number is the most that a softplus counts for; slopes are as if there were none.
+    """
+    most, positive_weight = numbers[0], numbers[1:]
     yes, no = positive_weight * target, 1 - target
     e = np.exp(-np.abs(pred))
     rest, steep = np.log1p(e), 1 / (1 + e)
     flat = e * steep
-    loss = _product(yes, np.maximum(-pred, 0) + rest) + _product(no, np.maximum(pred, 0) + rest)
+    of_yes, of_no = (np.minimum(np.maximum(x, 0) + rest, most) for x in (-pred, pred))
+    loss = _product(yes, of_yes) + _product(no, of_no)
     up, down = np.where(pred < 0, flat, steep), np.where(pred < 0, steep, flat)
     return loss, no * up - yes * down
 

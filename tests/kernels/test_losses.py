@@ -25,12 +25,17 @@ def settings_of(of, n):
     return {
         "huber": [{}, {"delta": 0.3}, {"delta": 100.0}],
         "quantile": [{}, {"q": 0.9}, {"q": several}],
-        "bce_with_logits": [{}, {"pos_weight": 3.0}, {"pos_weight": 4 * several}],
+        "bce_with_logits": [
+            {}, {"pos_weight": 3.0}, {"pos_weight": 4 * several}, {"clip": 0.3}, {"pos_weight": 3.0, "clip": 1e-7},
+        ],
         "cross_entropy_labels": [
             {}, {"label_smoothing": 0.1}, {"class_weight": 4 * several},
             {"label_smoothing": 0.3, "class_weight": np.arange(n)}, {"label_smoothing": 1.0},
+            {"clip": 0.1}, {"label_smoothing": 0.3, "class_weight": np.arange(n), "clip": 1e-3}, {"clip": 0.49},
         ],
-        "cross_entropy_probabilities": [{}, {"label_smoothing": 0.1}],
+        "cross_entropy_probabilities": [
+            {}, {"label_smoothing": 0.1}, {"clip": 0.1}, {"label_smoothing": 0.1, "clip": 1e-3},
+        ],
     }.get(of, [{}])  # fmt: skip
 
 
@@ -141,6 +146,51 @@ def test_rows_with_special_logits(of, dtype, kernels):
             np.testing.assert_allclose(call["dpred"][0, shift:], gradient, rtol=1e-6)
             np.testing.assert_array_equal(call["dpred"][0, :shift], NAN if np.isnan(loss) else 0)
             assert np.isfinite(call["terms"][1, 0]) and np.isfinite(call["dpred"][1]).all()
+
+
+CLIPPED = ["bce_with_logits", "cross_entropy_labels", "cross_entropy_probabilities"]
+
+
+@backends
+@dtypes
+@reductions
+@pytest.mark.parametrize("of", CLIPPED)
+def test_a_clip_that_cuts_nothing_off_changes_no_bit(of, reduction, dtype, kernels):
+    options = {"reduction": reduction, "weighted": True}
+    plain, clipped = (build(of, Case(9, 1, 21), dtype, settings=each, **options) for each in ({}, {"clip": 1e-30}))
+    assert plain.run(kernels) == clipped.run(kernels)
+    for name in "dpred", "terms":
+        assert bounds.same_bits(plain[name], clipped[name])
+
+
+@backends
+@dtypes
+@pytest.mark.parametrize("of", CLIPPED)
+def test_a_clip_changes_the_loss_alone(of, dtype, kernels):
+    plain, clipped = (
+        build(of, Case(9, 1, 21), dtype, draw=far_apart, reduction=EACH, settings=each) for each in ({}, {"clip": 0.01})
+    )
+    assert plain.run(kernels) > clipped.run(kernels)
+    assert bounds.same_bits(plain["dpred"], clipped["dpred"])
+    assert (clipped["terms"] <= -np.log(0.01) * (1 + np.finfo(dtype).eps)).all()
+    assert (clipped["terms"] < plain["terms"]).any()
+
+
+@backends
+@dtypes
+@pytest.mark.parametrize("of", CLIPPED)
+def test_a_clip_makes_infinite_losses_finite_and_no_others(of, dtype, kernels):
+    most, elementwise = -np.log(0.25), of == "bce_with_logits"
+    for value, loss, slope in (-INF, most, -1), (NAN, NAN, NAN):
+        call = build(of, Case(2, 1, 19), dtype, reduction=EACH, settings={"clip": 0.25})
+        target = 1 if elementwise else 18 if of.endswith("labels") else np.eye(19)[18]
+        call["pred"][0, 18] = value
+        call["target"][0, (18 if elementwise else slice(None))] = target
+        with np.errstate(all="ignore"):
+            call.run(kernels)
+        np.testing.assert_allclose(call["terms"][0, 18 if elementwise else 0], loss, rtol=1e-6)
+        np.testing.assert_allclose(call["dpred"][0, 18], slope, rtol=1e-6)
+        assert np.isfinite(call["terms"][1]).all()
 
 
 @backends

@@ -45,6 +45,10 @@ SETTINGS = [
     (lambda: nn.BCEWithLogits(-1), ValueError, "BCEWithLogits: pos_weight must be finite and not negative, got -1"),
     (lambda: nn.BCEWithLogits([1, INF]), ValueError, "BCEWithLogits: pos_weight[1] must be finite and not negative"),
     (lambda: nn.BCEWithLogits("1"), TypeError, "BCEWithLogits: pos_weight must be a number, got '1'"),
+    (lambda: nn.BCEWithLogits(clip=0), ValueError, "BCEWithLogits: clip must be None or between 0 and 0.5, got 0"),
+    (lambda: nn.BCEWithLogits(clip="1"), TypeError, "BCEWithLogits: clip must be a number, got '1'"),
+    (lambda: nn.CrossEntropy(clip=0.5), ValueError, "CrossEntropy: clip must be None or between 0 and 0.5, got 0.5"),
+    (lambda: nn.CrossEntropy(clip=NAN), ValueError, "CrossEntropy: clip must be"),
     (lambda: nn.CrossEntropy(1.1), ValueError, "CrossEntropy: label_smoothing must be from 0 to 1, got 1.1"),
     (lambda: nn.CrossEntropy(-0.1), ValueError, "CrossEntropy: label_smoothing must be from 0 to 1, got -0.1"),
     (lambda: nn.CrossEntropy(None), TypeError, "CrossEntropy: label_smoothing must be a number, got None"),
@@ -72,10 +76,10 @@ def test_settings_are_checked_when_they_are_assigned():
         loss_fn.delta = 0
     assert loss_fn.delta == 0.5
     loss_fn = nn.CrossEntropy(0.1, [1, 2])
-    for name, value in ("label_smoothing", 2), ("class_weight", [-1]), ("reduction", "median"):
+    for name, value in ("label_smoothing", 2), ("class_weight", [-1]), ("clip", -0.1), ("reduction", "median"):
         with pytest.raises(ValueError, match=name):
             setattr(loss_fn, name, value)
-    assert repr(loss_fn) == "CrossEntropy(label_smoothing=0.1, class_weight=(1.0, 2.0), reduction='mean')"
+    assert repr(loss_fn) == "CrossEntropy(label_smoothing=0.1, class_weight=(1.0, 2.0), clip=None, reduction='mean')"
 
 
 def test_a_setting_is_a_copy():

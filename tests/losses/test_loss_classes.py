@@ -57,6 +57,20 @@ BY_HAND = {  # a loss, its target, what 'none' returns
     "both": (
         nn.CrossEntropy(0.3, W), LABELS, -np.sum((0.7 * ONE_HOT + 0.1) * W * log_softmax(PRED), axis=1),
     ),
+    "bce-clipped": (
+        nn.BCEWithLogits([1, 2, 3], clip=0.4), Z,
+        0.2 * np.minimum(softplus(-PRED), -np.log(0.4)) * [1, 2, 3] + 0.8 * np.minimum(softplus(PRED), -np.log(0.4)),
+    ),
+    "labels-clipped": (
+        nn.CrossEntropy(clip=0.3), LABELS, -np.log(np.maximum(np.exp(log_softmax(PRED)), 0.3))[range(6), LABELS],
+    ),
+    "both-clipped": (
+        nn.CrossEntropy(0.3, W, clip=0.3), LABELS,
+        -np.sum((0.7 * ONE_HOT + 0.1) * W * np.maximum(log_softmax(PRED), np.log(0.3)), axis=1),
+    ),
+    "probabilities-clipped": (
+        nn.CrossEntropy(clip=0.3), Z + 2 / 15, -np.sum(np.maximum(log_softmax(PRED), np.log(0.3)), axis=1) / 3,
+    ),
     "probabilities": (nn.CrossEntropy(), Z + 2 / 15, -np.sum(log_softmax(PRED), axis=1) / 3),
 }  # fmt: skip
 
@@ -67,7 +81,7 @@ def test_values_by_hand(name, weight, backend):
     loss_fn, target, terms = BY_HAND[name]
     given = () if weight is None else (weight,)
     w = np.ones(6) if weight is None else weight
-    counted = w * (W[LABELS] if name in ("class-weight", "both") else 1)
+    counted = w * (W[LABELS] if name in ("class-weight", "both", "both-clipped") else 1)
     terms = terms * w.reshape(-1, *[1] * (terms.ndim - 1))
     for reduction, expected in (
         ("none", terms), ("sum", np.sum(terms)), ("mean", np.sum(terms) / np.sum(counted) / (terms.size / 6)),
@@ -122,8 +136,28 @@ def test_copies_go_their_own_way(cls):
         np.testing.assert_array_equal(loss_fn.backward(), gradient)
         clone.reduction = "sum"
         for name in cls._settings:
-            setattr(clone, name, {"label_smoothing": 0.5, "class_weight": None}.get(name, 0.7))
+            setattr(clone, name, {"label_smoothing": 0.5, "class_weight": None, "clip": 0.1}.get(name, 0.7))
         assert loss_fn.reduction == "mean" and repr(loss_fn) == repr(made(cls))
+
+
+@pytest.mark.parametrize("cls", [nn.BCEWithLogits, nn.CrossEntropy])
+def test_an_old_pickle_has_no_clip(cls, backend):
+    loss_fn, old = made(cls), cls.__new__(cls)
+    vars(old).update({name: value for name, value in loss_fn.__getstate__().items() if name != "clip"})
+    assert old.clip is None
+    assert old(9 * PRED, target_of(loss_fn)) == loss_fn(9 * PRED, target_of(loss_fn))
+
+
+@pytest.mark.parametrize("cls", [nn.BCEWithLogits, nn.CrossEntropy])
+def test_a_clip_is_in_force_from_the_next_call_on(cls, backend):
+    loss_fn, target = made(cls), target_of(made(cls))
+    whole = loss_fn(9 * PRED, target)
+    gradient = loss_fn.backward()
+    loss_fn.clip = 0.1
+    assert loss_fn(9 * PRED, target) < whole
+    np.testing.assert_array_equal(loss_fn.backward(), gradient)
+    loss_fn.clip = None
+    assert loss_fn(9 * PRED, target) == whole
 
 
 REPRS = {
@@ -131,8 +165,10 @@ REPRS = {
     "Huber(delta=0.5, reduction='sum')": nn.Huber(0.5, "sum"),
     "Quantile(q=(0.1, 0.9), reduction='mean')": nn.Quantile(np.array([0.1, 0.9])),
     "PoissonNLL(reduction='none')": nn.PoissonNLL("none"),
-    "BCEWithLogits(pos_weight=None, reduction='mean')": nn.BCEWithLogits(),
-    "CrossEntropy(label_smoothing=0.1, class_weight=(1.0, 2.0), reduction='mean')": nn.CrossEntropy(0.1, [1, 2]),
+    "BCEWithLogits(pos_weight=None, clip=None, reduction='mean')": nn.BCEWithLogits(),
+    "CrossEntropy(label_smoothing=0.1, class_weight=(1.0, 2.0), clip=1e-07, reduction='mean')": nn.CrossEntropy(
+        0.1, [1, 2], clip=1e-7
+    ),
 }
 
 

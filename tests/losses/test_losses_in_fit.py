@@ -24,6 +24,8 @@ def trainings():
         for settings in {}, SETTINGS.get(cls, {}):
             loss_fn = cls(**settings)
             yield loss_fn, loss_fn._example_target((21, 3), np.random.default_rng(2))
+    for loss_fn in nn.BCEWithLogits(clip=0.3), nn.CrossEntropy(clip=0.3):
+        yield loss_fn, loss_fn._example_target((21, 3), np.random.default_rng(2))
     yield nn.CrossEntropy(0.1), np.random.default_rng(3).dirichlet(np.ones(3), 21)
     yield nn.CrossEntropy(), np.random.default_rng(3).integers(0, 3, (21, 1))
 

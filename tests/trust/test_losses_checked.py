@@ -15,6 +15,7 @@ SETTINGS = {
     nn.BCEWithLogits: {"pos_weight": [3, 0.5]},
     nn.CrossEntropy: {"label_smoothing": 0.1, "class_weight": [1, 3]},
 }
+CLIPPED = {nn.BCEWithLogits: {"pos_weight": [3, 0.5], "clip": 0.4}, nn.CrossEntropy: {"clip": 0.4}}
 each_loss = pytest.mark.parametrize("cls", losses(), ids=lambda cls: cls.__name__)
 reductions = pytest.mark.parametrize("reduction", ["mean", "batchmean", "sum", "none"])
 weights = pytest.mark.parametrize("weight", [None, WEIGHT], ids=["", "weighted"])
@@ -25,7 +26,7 @@ weights = pytest.mark.parametrize("weight", [None, WEIGHT], ids=["", "weighted"]
 @weights
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_losses_pass(cls, reduction, weight, dtype):
-    for settings in {}, SETTINGS.get(cls, {}):
+    for settings in {}, SETTINGS.get(cls, {}), CLIPPED.get(cls, {}):
         report = nn.cross_check(
             build(3, 9, 2, dtype=dtype), X, None, cls(reduction=reduction, **settings), weight=weight
         )
@@ -38,8 +39,8 @@ def test_losses_pass(cls, reduction, weight, dtype):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_probabilities_pass(reduction, weight, dtype):
     rows = np.random.default_rng(0).dirichlet([1, 1], 7)
-    for smoothing in 0.0, 0.2:
-        loss_fn = nn.CrossEntropy(smoothing, reduction=reduction)
+    for smoothing, clip in (0.0, None), (0.2, None), (0.2, 0.4):
+        loss_fn = nn.CrossEntropy(smoothing, reduction=reduction, clip=clip)
         assert nn.cross_check(build(3, 9, 2, dtype=dtype), X, rows, loss_fn, weight=weight).passed
 
 
