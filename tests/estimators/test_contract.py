@@ -119,3 +119,46 @@ def test_what_theirs_has_after_fit_ours_has(name, solver, early_stopping):
     assert public(expected) - public(found) <= forgotten
     for key in vars(expected).keys() & public(expected):
         assert type(getattr(found, key)) is type(getattr(expected, key)), key
+
+
+REFUSED = {
+    "hidden_layer_sizes": [0, -1, (4, 0), 2.5, "many"],
+    "activation": ["Relu", 1],
+    "solver": ["newton", None],
+    "alpha": [-1.0, "small"],
+    "batch_size": [0, -5, 2.5, "all"],
+    "learning_rate": ["linear", 0.1],
+    "learning_rate_init": [0.0, -0.1, "auto"],
+    "power_t": [-0.5, None],
+    "max_iter": [0, -1, 2.5],
+    "shuffle": ["yes", None],
+    "random_state": ["seed", -1],
+    "tol": [-1e-4, None],
+    "verbose": ["much", -1],
+    "warm_start": ["no", None],
+    "momentum": [-0.1, 1.1],
+    "nesterovs_momentum": ["no", None],
+    "early_stopping": ["no", None],
+    "validation_fraction": [-0.1, 1.0],
+    "beta_1": [-0.1, 1.0],
+    "beta_2": [-0.1, 1.0],
+    "epsilon": [0.0, -1e-8],
+    "n_iter_no_change": [0, 2.5],
+    "max_fun": [0, 2.5],
+}
+
+
+@OF_NINE
+def test_every_setting_can_be_refused():
+    assert set(REFUSED) == set(inspect.signature(theirs.MLPClassifier).parameters)
+
+
+@OF_NINE
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in REFUSED.items() for value in values])
+def test_a_setting_that_theirs_refuses_ours_refuses_by_name(name, key, value):
+    x, y = np.arange(40.0).reshape(20, 2), np.arange(20) % 2
+    for module in theirs, ours:
+        estimator = getattr(module, name)(max_iter=1).set_params(**{key: value})
+        with pytest.raises((ValueError, TypeError), match=key if key != "random_state" else "random_state|seed"):
+            estimator.fit(x, y)
