@@ -63,8 +63,8 @@ def call(estimators, method, *arguments, **options):
     return warned[0]
 
 
-def apart(expected, found):
-    """How far two arrays are apart, by the largest number of the first; of what is not real, whether it is the same."""
+def apart(expected, found, least=0.0):
+    """How far two arrays are apart, by the largest number of the first, or the least; inf where no distance can be."""
     if isinstance(expected, list) and np.ndim(expected[0]):
         assert len(expected) == len(found)
         return max(map(apart, expected, found))
@@ -72,10 +72,13 @@ def apart(expected, found):
         return 0.0 if expected is found else np.inf
     expected, found = np.asarray(expected), np.asarray(found)
     assert (expected.shape, expected.dtype) == (found.shape, found.dtype)
-    if expected.dtype.kind != "f" or not expected.size or not np.isfinite(expected).all():
+    if expected.dtype.kind != "f":
         return 0.0 if np.array_equal(expected, found) else np.inf
-    distance, scale = np.abs(expected - found).max(), np.abs(expected).max()
-    return float(distance / scale) if distance else 0.0
+    finite = np.isfinite(expected)
+    if not np.array_equal(expected[~finite], found[~finite], equal_nan=True):
+        return np.inf
+    distance = np.abs(expected[finite] - found[finite]).max(initial=0)
+    return float(distance / max(least, np.abs(expected[finite]).max())) if distance else 0.0
 
 
 def assert_agree(estimators, x, at_most=1e-9, results=RESULTS):
@@ -84,11 +87,12 @@ def assert_agree(estimators, x, at_most=1e-9, results=RESULTS):
     distances = {}
     for name in ATTRIBUTES:
         assert hasattr(found, name) == hasattr(expected, name), name
-        if hasattr(expected, name):
-            distances[name] = apart(getattr(expected, name), getattr(found, name))
-    for name in results:
-        if hasattr(expected, name):
-            distances[name] = apart(getattr(expected, name)(x), getattr(found, name)(x))
+        if hasattr(expected, name):  # scores are of 1, and may be next to 0
+            distances[name] = apart(getattr(expected, name), getattr(found, name), float("score" in name))
+    with np.errstate(divide="ignore"):  # the logarithm of a probability of 0
+        for name in results:
+            if hasattr(expected, name):
+                distances[name] = apart(getattr(expected, name)(x), getattr(found, name)(x))
     worst = max(distances, key=distances.get)
     print(f"apart by {distances[worst]:.1e}, {worst}")
     assert {name: distance for name, distance in distances.items() if not distance <= at_most} == {}
