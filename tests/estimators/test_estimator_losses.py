@@ -69,7 +69,7 @@ def test_lbfgs_comes_to_where_a_step_changes_little(loss):
     assert model.loss_ == pytest.approx(reached, rel=1e-9) and reached < began.step(X, y, alpha=0.3)
     if loss in ("squared_error", "poisson", "huber"):  # which are smooth
         moved = (parameters(model) - np.concatenate([a.ravel() for a in [*network.coefs, *network.intercepts]])) / 1e-6
-        assert abs(moved).max() < 0.01
+        assert abs(moved).max() < 0.05
 
 
 @pytest.mark.parametrize("q", [0.1, 0.5, 0.9])
