@@ -80,8 +80,8 @@ def test_a_share_of_the_targets_lies_below_their_quantile(q):
     y = np.exp(x[:, 0]) * rng.standard_normal(2000) + 2 * x[:, 0]
     model = MLPRegressor("quantile", (20,), quantile=q, learning_rate_init=0.01, random_state=0, scale_y=True)
     below = y < model.fit(x, y).predict(x)
-    assert abs(below.mean() - q) < 0.03
-    assert all(abs(below[half].mean() - q) < 0.05 for half in (x[:, 0] < 0, x[:, 0] > 0))
+    assert abs(below.mean() - q) < 0.04
+    assert all(abs(below[half].mean() - q) < 0.06 for half in (x[:, 0] < 0, x[:, 0] > 0))
 
 
 def test_outliers_pull_the_square_and_not_the_others():

@@ -11,10 +11,10 @@ from fastnp.estimators import MLPClassifier, MLPRegressor
 NAN = float("nan")
 BOTH = {  # values, and what is said of each besides the name
     "dropout": ([-0.1, 1.0, 2, NAN, "half", None], r"\b0\b.*\b1\b"),
-    "dtype": (["float16", "int64", "double precision", 3], r"float32.*float64"),
+    "dtype": (["float16", "int64", "double precision", 3], "float32.*float64|float64.*float32"),
     "scoring": (["no such score", 3, ["loss"]], "loss|callable|scorer"),
     "verbose": (["loud", None, -1], "bar|bool"),
-    "activation": (["swish", None, 3, ("relu", "swish")], "leaky_relu.*gelu_tanh|gelu_tanh.*leaky_relu"),
+    "activation": (["swish", None, 3, ("swish",)], "leaky_relu.*gelu_tanh|gelu_tanh.*leaky_relu"),
     "hidden_layer_sizes": ([0, -3, (3, 0), 2.5, "many", None], ""),
     "solver": (["newton", None], r"lbfgs"),
     "alpha": ([-1.0, NAN, "small"], ""),
