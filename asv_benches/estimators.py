@@ -157,15 +157,6 @@ def over_plain_fit(epochs):
     return statistics.median(theirs / ours for ours, theirs in turns), min(ours for ours, _ in turns)
 
 
-def in_a_process(function, *arguments):
-    """What a function returns in a process of its own, whose libraries have one thread."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        result = pool.apply(function, arguments)
-        pool.close()
-        pool.join()  # or what tqdm has made there is left to the system
-        return result
-
-
 def spread(points):
     return f"{statistics.mean(points):.3f} ± {statistics.pstdev(points):.3f}"
 
@@ -174,12 +165,12 @@ def seconds(value):
     return f"{value * 1e3:.1f} ms" if value < 1 else f"{value:.2f} s"
 
 
-def print_task(task, rounds):
+def print_task(task, rounds, apply):
     """A row of the table."""
-    ours, theirs = in_a_process(fits_in_turns, task, rounds)
+    ours, theirs = apply(fits_in_turns, (task, rounds))
     ratio = statistics.median(their / our for our, their in zip(ours, theirs, strict=True))
     cells = [seconds(statistics.median(ours)), seconds(statistics.median(theirs)), f"{ratio:.1f} x"]
-    for points, epochs in in_a_process(scores, task):
+    for points, epochs in apply(scores, (task,)):
         cells += [spread(points), f"{statistics.mean(epochs):.0f}"]
     click.echo(f"{task!s:46}{cells[0]:>10}{cells[1]:>14}{cells[2]:>9}" + "{:>18}{:>8}{:>18}{:>8}".format(*cells[3:]))
 
@@ -191,19 +182,22 @@ def print_task(task, rounds):
 def main(rounds, chosen, epochs):
     """Print what a fit takes by fastnp's estimators and by scikit-learn's, and how well each predicts."""
     one_thread()
+    pool = multiprocessing.get_context("spawn").Pool(1)  # a process whose libraries have one thread
     click.echo(
         f"{'data, settings':46}{'fastnp':>10}{'scikit-learn':>14}{'ratio':>9}"
         f"{'fastnp':>18}{'epochs':>8}{'scikit-learn':>18}{'epochs':>8}"
     )
     for i, task in enumerate(TASKS, 1):
         if not chosen or i in chosen:
-            print_task(task, rounds)
+            print_task(task, rounds, pool.apply)
     for data in "digits", "diabetes":
         task = Task(data, both={"max_iter": 20})
-        times = in_a_process(rows_in_turns, task)
+        times = pool.apply(rows_in_turns, (task,))
         click.echo(f"one row, {task.data}: " + ", ".join(f"{way} {time * 1e6:.1f} us" for way, time in times.items()))
-    ratio, took = in_a_process(over_plain_fit, epochs)
+    ratio, took = pool.apply(over_plain_fit, (epochs,))
     click.echo(f"digits, {epochs} epochs: {ratio:.2f} times as long as fastnp.fit, which takes {seconds(took)}")
+    pool.close()
+    pool.join()
 
 
 if __name__ == "__main__":

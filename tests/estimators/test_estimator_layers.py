@@ -172,8 +172,6 @@ def test_threads(task):
 @pytest.mark.parametrize("settings", [{}, {"dropout": 0.3}, {"solver": "sgd"}, {"solver": "lbfgs"}, {"batch_size": 7}])
 @tasks
 def test_backends_agree(task, settings):
-    if settings.get("dropout") and task != "one output":
-        pytest.skip("once is enough")
     models = []
     for backend in "numba", "numpy":
         with fastnp.use_backend(backend):

@@ -163,12 +163,6 @@ def test_a_second_part_of_the_data_is_scaled_as_the_first():
     np.testing.assert_allclose(after, before, rtol=1e-12)
 
 
-def test_warm_starts_scale_anew_or_go_on_and_come_near():
-    model = MLPRegressor(**SCALED | {"max_iter": 300}, learning_rate_init=0.02, scale_y=True, warm_start=True)
-    for y in 100 * Y, 1e4 * Y:
-        assert model.fit(X, y).score(X, y) > 0.9
-
-
 def test_counts_are_not_scaled():
     with pytest.raises(ValueError, match=r"(?s)scale_y.*poisson|poisson.*scale_y"):
         MLPRegressor("poisson", scale_y=True).fit(X, COUNTS)

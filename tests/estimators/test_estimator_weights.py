@@ -134,7 +134,7 @@ def test_wrong_shapes_are_refused(what, whole, use, model):
 @pytest.mark.parametrize("name", ["coefs_", "intercepts_"])
 def test_wrong_numbers_of_layers_are_refused(name, model):
     for wrong in getattr(model, name)[:2], [*getattr(model, name), np.ones(1)], []:
-        with pytest.raises(ValueError, match=rf"(?s){name}.*3|3.*{name}"):
+        with pytest.raises(ValueError, match=rf"{name} needs .* got "):
             setattr(model, name, wrong)
             model.predict(X)
 

@@ -1,5 +1,8 @@
 """What users of scikit-learn's networks ask for: weights of classes, dropout, dtypes, and what is said meanwhile."""
 
+import io
+import sys
+
 import numpy as np
 import pytest
 from estimating import BINARY, COUNTS, LABELS, MANY, WEIGHTS, X_VAL, Network, X, Y, like, parameters
@@ -77,11 +80,6 @@ def test_weights_of_classes_batch_by_batch():
         weighted.partial_fit(X[rows], LABELS[rows], classes=list("abc"))
         same.partial_fit(X[rows], LABELS[rows], OF_LABELS[rows], classes=list("abc"))
     assert np.array_equal(parameters(weighted), parameters(same))
-
-
-def test_balancing_a_batch_would_be_another_balance():
-    with pytest.raises(ValueError, match="balanced"):
-        classifier(class_weight="balanced").partial_fit(X, LABELS, classes=list("abc"))
 
 
 # --- dropout ---
@@ -195,7 +193,17 @@ def test_silence(verbose, capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_bar(capsys):
-    regressor(verbose="bar").fit(X, Y)
-    out, err = capsys.readouterr()
-    assert out == "" and "8/8" in err and "loss" in err
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("stderr", [Terminal, io.StringIO])
+@pytest.mark.parametrize("settings", [{}, {"early_stopping": True}], ids=str)
+def test_a_bar(settings, stderr, capsys, monkeypatch):
+    """At a terminal, as that of `fastnp.fit`."""
+    monkeypatch.setattr(sys, "stderr", stderr())
+    regressor(verbose="bar", **settings).fit(X, Y)
+    said = sys.stderr.getvalue()
+    assert ("8/8" in said and "loss" in said) if stderr is Terminal else said == ""
+    assert capsys.readouterr().out == ""
