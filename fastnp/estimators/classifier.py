@@ -182,9 +182,10 @@ class MLPClassifier(ClassifierMixin, MLP):  # type: ignore[misc]
         return of_class if weight is None else weight * of_class
 
     def _objective(self) -> Objective:
+        clip = float(np.finfo(self._network.plan.dtype).eps)
         if self.out_activation_ == "softmax":
-            return Objective(CrossEntropy(), self.alpha, 1)
-        return Objective(BCEWithLogits(reduction="batchmean"), self.alpha, 1)
+            return Objective(CrossEntropy(clip=clip), self.alpha, 1)
+        return Objective(BCEWithLogits(reduction="batchmean", clip=clip), self.alpha, 1)
 
     def _score_outputs(self, outputs: np.ndarray, targets: np.ndarray, weight: np.ndarray | None) -> float:
         if self.out_activation_ == "softmax":
