@@ -34,6 +34,8 @@ class MLPClassifier(ClassifierMixin, MLP):  # type: ignore[misc]
     Attributes and errors are as for `MLPRegressor`.
     """
 
+    loss = "log_loss"
+
     def __init__(
         self,
         hidden_layer_sizes: Any = (100,),

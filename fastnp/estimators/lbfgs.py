@@ -88,4 +88,4 @@ def minimize(
             ConvergenceWarning,
             stacklevel=4,
         )
-    return min(int(result.nit), max_iter), float(result.fun)
+    return min(int(result.nit), max_iter), np.float64(result.fun)

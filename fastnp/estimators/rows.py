@@ -1,6 +1,7 @@
 """Rows that an estimator trains on, or predicts: arrays, or sparse matrices that are made dense a piece at a time."""
 
 from collections.abc import Iterator
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -70,8 +71,8 @@ def checked_weight(weight: Any, X: Any) -> np.ndarray | None:
     if weight is None:
         return None
     rows, dtype = X.shape[0], X.dtype if X.dtype in (np.float32, np.float64) else np.float64
-    if np.ndim(weight) == 0:
-        return np.full(rows, weight, dtype)
+    if isinstance(weight, Real):
+        weight = np.full(rows, weight, dtype)
     array: np.ndarray = check_array(weight, ensure_2d=False, dtype=dtype, order="C", input_name="sample_weight")
     if array.ndim != 1:
         raise ValueError(f"Sample weights must be 1D array or scalar, got {array.ndim}D array.")
@@ -79,4 +80,6 @@ def checked_weight(weight: Any, X: Any) -> np.ndarray | None:
         raise ValueError(f"sample_weight.shape == {array.shape}, expected {(rows,)}!")
     if (array < 0).any():
         raise ValueError("Negative values in data passed to `sample_weight`; weights must not be negative.")
+    if not array.any():
+        raise ValueError("Sample weights must contain at least one non-zero number.")
     return array

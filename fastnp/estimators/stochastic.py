@@ -105,7 +105,7 @@ class Training:
         if np.isnan(loss) and not self._has_diverged():
             self._job.network.fill(np.nan)
         of.n_iter_ += 1
-        of.loss_ = loss
+        of.loss_ = loss = np.float64(loss)
         of.t_ += self._rows
         of.loss_curve_.append(loss)
         self._progress.tell_loss(of.n_iter_, loss)

@@ -22,8 +22,9 @@ class BCEWithLogits(BuiltInLoss):
     Args:
         pos_weight: how much more positives count, a number or one for each output (of the last axes of pred), finite
             and not negative; None for 1.
-        clip: report the loss as if no probability were below this number, which is between 0 and 0.5: neither softplus
-            counts more than −log clip. The gradient stays that of the loss without it. None for the loss as it is.
+        clip: report the loss as those do who compute it from probabilities: p is rounded before 1 − p is taken, and
+            neither is below this number, which is between 0 and 0.5. The gradient stays that of the loss without it.
+            None for the loss as it is.
 
     Both may be changed at any time. Targets are probabilities from 0 to 1. The gradient of an element is
     (1 − target)·p − w·target·(1 − p). Shapes, dtypes, weights and what it raises are those of `MSE`; TypeError or
@@ -79,8 +80,12 @@ class BCEWithLogits(BuiltInLoss):
         return negative * up, positive * down
 
     def _errors(self, pred: np.ndarray, target: np.ndarray, u: float) -> tuple[np.ndarray, np.ndarray]:
+        # With a clip, p is rounded before log(1 − p): off by u of p, or two, it is off by so much of 1 − p.
         # All that is added up is positive. An exponential may be off by 3 ulp, which are 6 u, and so may log1p, which
         # passes no more on; w, the factors, sums, quotients and products are rounded.
         terms, _ = self._exact_terms(pred, target)
         ups, downs = self._slopes(pred, target)
-        return 17 * u * terms, 13 * u * (ups + downs)
+        rounded = 0 * pred
+        if self.clip is not None:
+            rounded = np.where(pred > 0, 4 * u * np.exp(np.minimum(pred, most_of(self.clip))), 0)
+        return 17 * u * terms + self._factors(pred, target)[1] * rounded, 13 * u * (ups + downs)

@@ -175,11 +175,22 @@ poisson_nll = _by_number(_poisson_nll)
 
 
 @inlined
+def _of_rounded(exact, p, flat, limit):
+    """−log(1 − p), where p was rounded, and `exact` and `flat` are what it and 1 − p would be had it not been."""
+    one = splat(p, 1.0)
+    ratio = divide(subtract(one, p), flat)
+    change = log1p(_cut_off(subtract(where_less(ratio, one, divide(one, ratio), ratio), one), splat(p, 0.0), one))
+    rounded = where_less(ratio, one, add(exact, change), subtract(exact, change))
+    return where_less(add(limit, one), exact, exact, rounded)  # far beyond the limit 1 − p is 0
+
+
+@inlined
 def _bce_with_logits(pred, target, numbers, j, left):
     """w·target·softplus(−pred) + (1 − target)·softplus(pred), where w is the weight of positives.
 
-    The first number is the most that a softplus counts for; slopes are as if there were none. With e = e^−|pred|,
-    softplus(x) is max(x, 0) + log(1 + e), and its slope 1 / (1 + e), or e times that below 0.
+    The first number is the most that a softplus counts for, where probabilities are rounded; slopes are as if there
+    were none. With e = e^−|pred|, softplus(x) is max(x, 0) + log(1 + e), and its slope 1 / (1 + e), or e times that
+    below 0.
     """
     zero, one, most = splat(pred, 0.0), splat(pred, 1.0), read(numbers)
     yes = multiply(load_columns(pred, at(numbers, 1 + j), left, number_like(numbers, 0.0)), target)
@@ -191,6 +202,7 @@ def _bce_with_logits(pred, target, numbers, j, left):
     of_yes = add(where_less(pred, zero, negative(pred), zero), rest)
     if most < math.inf:
         limit = splat(pred, most)
+        of_no = where_less(zero, pred, _of_rounded(of_no, steep, flat, limit), of_no)
         of_no, of_yes = where_less(limit, of_no, limit, of_no), where_less(limit, of_yes, limit, of_yes)
     up, down = where_less(pred, zero, flat, steep), where_less(pred, zero, steep, flat)
     return add(_product(yes, of_yes), _product(no, of_no)), subtract(multiply(no, up), multiply(yes, down))

@@ -73,14 +73,18 @@ poisson_nll = _by_number(_poisson_nll)
 def _bce_with_logits(pred, target, numbers):
     """w·target·softplus(−pred) + (1 − target)·softplus(pred), where w is the weight of positives
 
-    The first number is the most that a softplus counts for; slopes are as if there were none.
+    The first number is the most that a softplus counts for, where probabilities are rounded; slopes are as if there
+    were none.
     """
     most, positive_weight = numbers[0], numbers[1:]
     yes, no = positive_weight * target, 1 - target
     e = np.exp(-np.abs(pred))
     rest, steep = np.log1p(e), 1 / (1 + e)
     flat = e * steep
-    of_yes, of_no = (np.minimum(np.maximum(x, 0) + rest, most) for x in (-pred, pred))
+    of_yes, of_no = (np.maximum(x, 0) + rest for x in (-pred, pred))
+    if most < np.inf:
+        rounded = -np.log(np.maximum(1 - steep, np.exp(-most) / 2))
+        of_yes, of_no = np.minimum(of_yes, most), np.minimum(np.where(pred > 0, rounded, of_no), most)
     loss = _product(yes, of_yes) + _product(no, of_no)
     up, down = np.where(pred < 0, flat, steep), np.where(pred < 0, steep, flat)
     return loss, no * up - yes * down
