@@ -37,6 +37,7 @@ class MLP(Fitted):
     loss_curve_: list[float]
     validation_scores_: list[float] | None
     validation_loss_curve_: list[float] | None
+    _best: list[np.ndarray] | None
 
     # --- what derived classes say ---
 
@@ -84,7 +85,7 @@ class MLP(Fitted):
         self._random_state = check_random_state(self.random_state)
         plan = Plan((X.shape[1], *sizes, self.n_outputs_), hidden, self.dropout, self._dtype_for(X, first))
         if first:
-            self._begin(plan)
+            self._begin(plan, X.dtype)
         else:
             self._go_on(plan)
         metadata = None if weight is None else {"sample_weight": weight}
@@ -115,17 +116,19 @@ class MLP(Fitted):
             raise ValueError(f"solver='lbfgs' does not take {what}; use 'adam' or 'sgd'")
 
     def _dtype_for(self, X: Any, first: bool) -> np.dtype:
-        """That of the network: what is asked for, or has been so far, or that of X."""
+        """That of the network: what is asked for, or has been so far, or that of X, but float64 for L-BFGS."""
         if self.dtype is not None:
             return np.dtype(self.dtype)
-        return np.dtype(X.dtype if first else self._network.plan.dtype)
+        if not first:
+            return self._network.plan.dtype
+        return np.dtype(np.float64 if self.solver == "lbfgs" else X.dtype)
 
-    def _begin(self, plan: Plan) -> None:
-        """Begin with new weights."""
+    def _begin(self, plan: Plan, dtype: np.dtype) -> None:
+        """Begin with new weights, rounded to the dtype of the data."""
         self.n_iter_ = self.t_ = 0
         self.n_layers_ = len(plan.widths)
         self._network = Network(plan, self._random_state)
-        self._network.draw(self._random_state)
+        self._network.draw(self._random_state, dtype)
         self._show()
         self._best = self._network.copies()
         self.__dict__.pop("_optimizer", None)
@@ -137,8 +140,8 @@ class MLP(Fitted):
             self.validation_loss_curve_ = None
 
     def _go_on(self, plan: Plan) -> None:
-        """Go on with the weights there are."""
-        network = self._ready()
+        """Go on with the weights there are; where none turns out better, those of the end stay."""
+        network, self._best = self._ready(), None
         if network.plan.widths != plan.widths:
             raise ValueError(
                 f"the network has the widths {network.plan.widths}, but hidden_layer_sizes and the data ask for "

@@ -60,17 +60,17 @@ class Network:
         weights = tuple(linear.weights.data for linear in self.linears)
         return weights, tuple(linear.bias.data[0] for linear in self.linears)
 
-    def draw(self, random_state: np.random.RandomState) -> None:
-        """The first weights: uniform, as X. Glorot and Y. Bengio, "Understanding the difficulty of training deep
-        feedforward neural networks" (2010), propose, and biases likewise.
+    def draw(self, random_state: np.random.RandomState, dtype: np.dtype) -> None:
+        """The first weights, numbers of this dtype: uniform, as X. Glorot and Y. Bengio, "Understanding the difficulty
+        of training deep feedforward neural networks" (2010), propose, and biases likewise.
         """
         hidden = self.plan.activations or ("",)
         for i, linear in enumerate(self.linears):
             n_in, n_out = self.plan.widths[i : i + 2]
             factor = 2.0 if hidden[min(i, len(hidden) - 1)] == "logistic" else 6.0
             bound = np.sqrt(factor / (n_in + n_out))
-            linear.weights.data = random_state.uniform(-bound, bound, (n_in, n_out))
-            linear.bias.data = random_state.uniform(-bound, bound, n_out)[np.newaxis]
+            linear.weights.data = random_state.uniform(-bound, bound, (n_in, n_out)).astype(dtype)
+            linear.bias.data = random_state.uniform(-bound, bound, (1, n_out)).astype(dtype)
 
     def adopt(self, coefs: Sequence[Any], intercepts: Sequence[Any]) -> None:
         """Take over the arrays in two lists that are not these views. Raises ValueError where shapes do not fit."""

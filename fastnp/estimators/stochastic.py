@@ -61,7 +61,7 @@ class Training:
                 self._epochs()
             except KeyboardInterrupt:
                 warnings.warn("Training interrupted by user.", stacklevel=5)
-        if of.early_stopping:
+        if of.early_stopping and of._best is not None:
             self._job.network.restore(of._best)
 
     def _epochs(self) -> None:

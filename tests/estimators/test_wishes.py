@@ -156,6 +156,8 @@ def test_what_is_validated_is_not_dropped():
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_dtypes(given, dtype, expected, solver):
     x = (2 * X).astype(given)
+    if solver == "lbfgs" and dtype is None:
+        expected = "float64"  # as theirs ends
     model = regressor(dtype=dtype, solver=solver).fit(x, Y)
     assert {array.dtype for array in [*model.coefs_, *model.intercepts_]} == {np.dtype(expected)}
     assert model.predict(x).dtype == model.input_gradient(x).dtype == np.dtype(expected)
