@@ -110,6 +110,11 @@ def test_input_gradient_of_counts():
     np.testing.assert_allclose(model.input_gradient(X), slopes(model.predict, X), rtol=1e-5, atol=1e-7)
 
 
+def test_input_gradient_drops_nothing():
+    model = MLPRegressor(**SMALL, activation="tanh", dropout=0.5).partial_fit(X, Y)
+    np.testing.assert_allclose(model.input_gradient(X), slopes(model.predict, X), rtol=1e-5, atol=1e-7)
+
+
 def test_input_gradient_leaves_no_trace():
     model, other = (MLPRegressor(**SMALL, dropout=0.3).partial_fit(X, Y) for _ in range(2))
     first, before = model.input_gradient(X), parameters(model)

@@ -166,6 +166,15 @@ def test_dtypes(given, dtype, expected, solver):
     assert sure.predict(x).dtype == LABELS.dtype
 
 
+@pytest.mark.parametrize(("first", "then"), [("float64", "float32"), ("float32", "float64")])
+def test_a_network_keeps_its_dtype(first, then):
+    """Whatever later rows have."""
+    model = regressor(warm_start=True).fit(X.astype(first), Y)
+    for train in model.partial_fit, model.fit:
+        assert train(X.astype(then), Y).coefs_[0].dtype == np.dtype(first)
+        assert model.predict(X.astype(then)).dtype == np.dtype(first)
+
+
 # --- verbose ---
 
 
