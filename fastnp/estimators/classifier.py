@@ -1,6 +1,8 @@
 """The estimator of classes."""
 
-from typing import Any
+import math
+from numbers import Real
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.special import expit
@@ -17,6 +19,19 @@ from .callbacks import with_callbacks
 from .judge import accuracy
 from .mlp import MLP, keep
 from .objective import Objective
+from .settings import NONE, RULES, Rule, either, one_of
+
+
+def _are_weights(value: Any) -> bool:
+    """Whether these are weights of classes, or a list of such, one for each label."""
+    if isinstance(value, list):
+        return all(isinstance(each, dict) and _are_weights(each) for each in value)
+    return isinstance(value, dict) and all(
+        isinstance(weight, Real) and 0 <= float(weight) < math.inf for weight in value.values()
+    )
+
+
+_WEIGHTS = Rule(_are_weights, "a dict of class to weight, finite and not negative, or a list of such")
 
 
 class MLPClassifier(ClassifierMixin, MLP):  # type: ignore[misc]
@@ -34,6 +49,7 @@ class MLPClassifier(ClassifierMixin, MLP):  # type: ignore[misc]
     Attributes and errors are as for `MLPRegressor`.
     """
 
+    _rules: ClassVar = RULES | {"class_weight": either(NONE, one_of("balanced"), _WEIGHTS)}
     loss = "log_loss"
 
     def __init__(
@@ -88,6 +104,11 @@ class MLPClassifier(ClassifierMixin, MLP):  # type: ignore[misc]
 
         `classes`, all that may come, are needed in the first call.
         """
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                "class_weight='balanced' needs all rows at once, which partial_fit has not; give the weights that "
+                "sklearn.utils.class_weight.compute_class_weight('balanced', classes=classes, y=y) finds, as a dict"
+            )
         if self._is_first_call(classes):
             self._label_binarizer = LabelBinarizer()
             self._label_binarizer.fit(y if type_of_target(y).startswith("multilabel") else classes)
@@ -165,7 +186,7 @@ class MLPClassifier(ClassifierMixin, MLP):  # type: ignore[misc]
             )
         return X, y
 
-    def _begin_targets(self, y: Any, weight: np.ndarray | None) -> None:
+    def _begin_targets(self, y: Any, weight: np.ndarray | None, first: bool) -> None:
         binarizer = self._label_binarizer
         self.n_outputs_ = 1 if binarizer.y_type_ == "binary" else len(self.classes_)
         self.out_activation_ = "softmax" if binarizer.y_type_ == "multiclass" else "logistic"

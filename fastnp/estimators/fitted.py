@@ -30,16 +30,19 @@ class Fitted(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             self._show()
         return network
 
+    def _check_fitted(self) -> None:
+        check_is_fitted(self, "_network")
+
     def _outputs(self, X: Any, check_input: bool) -> np.ndarray:
         """What the last layer gives for X, before the output activation."""
         if check_input or not hasattr(self, "_network"):
-            check_is_fitted(self)
+            self._check_fitted()
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         return outputs_of(self._ready(), X)
 
     def _gradients(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """The outputs, and their gradients (rows, outputs, features) with respect to X."""
-        check_is_fitted(self)
+        self._check_fitted()
         return of_outputs(self._ready(), validate_data(self, X, accept_sparse=["csr", "csc"], reset=False))
 
     def __getstate__(self) -> dict[str, Any]:

@@ -45,8 +45,8 @@ class MLP(Fitted):
         """X and y, validated; `reset` where this begins a fit."""
         raise NotImplementedError
 
-    def _begin_targets(self, y: Any, weight: np.ndarray | None) -> None:
-        """Find out what a fit that begins has to know of y."""
+    def _begin_targets(self, y: Any, weight: np.ndarray | None, first: bool) -> None:
+        """Find out what a fit has to know of all y; `first` where it begins with new weights."""
 
     def _targets(self, y: Any) -> np.ndarray:
         """y, (rows,) or (rows, outputs), as the loss takes it."""
@@ -79,8 +79,8 @@ class MLP(Fitted):
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         X, y = self._checked(X, y, incremental, first)
         weight = self._weighed(y, checked_weight(weight, X))
-        if first:
-            self._begin_targets(y, weight)
+        if not incremental or first:
+            self._begin_targets(y, weight, first)
         rows = Rows(X.tocsr() if is_sparse(X) else X, y, self._targets(y), weight)
         self._random_state = check_random_state(self.random_state)
         plan = Plan((X.shape[1], *sizes, self.n_outputs_), hidden, self.dropout, self._dtype_for(X, first))
@@ -193,10 +193,16 @@ class MLP(Fitted):
         """What scores the outputs on validation data, and whether that is the loss."""
         if self.scoring is None or self.scoring == "loss":
             return self._score_outputs, self.scoring == "loss"
-        scorer, unnamed = check_scoring(self, self.scoring), copy.copy(self)
-        unnamed.__dict__.pop("feature_names_in_", None)  # for X has none by now
-        weight = {} if own.weight is None else {"sample_weight": own.weight}
-        return lambda *_: float(scorer(unnamed, own.X, own.y, **weight)), False
+        scorer, weight = check_scoring(self, self.scoring), {}
+        if own.weight is not None and isinstance(self.scoring, str):  # which is one of scikit-learn's
+            weight = {"sample_weight": own.weight}
+
+        def score(*_: Any) -> float:
+            unnamed = copy.copy(self)
+            unnamed.__dict__.pop("feature_names_in_", None)  # for X has none by now
+            return float(scorer(unnamed, own.X, own.y, **weight))
+
+        return score, False
 
     def _check_solver(self) -> bool:
         if self.solver not in STOCHASTIC:

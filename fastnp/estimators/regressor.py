@@ -142,7 +142,7 @@ class MLPRegressor(RegressorMixin, MLP):  # type: ignore[misc]
         return outputs
 
     def _check_loss(self) -> None:
-        if not isinstance(self.loss, str) and isinstance(self.loss, (int, tuple, list)):
+        if isinstance(self.loss, (int, tuple, list, np.ndarray)):
             got = shown(self.loss)
             raise InvalidParameterError(
                 f"The 'loss' parameter of MLPRegressor must be {one_of(*LOSSES).words}. Got {got} instead. "
@@ -162,8 +162,9 @@ class MLPRegressor(RegressorMixin, MLP):  # type: ignore[misc]
             raise ValueError("loss='poisson' needs y that is not negative")
         return X, y
 
-    def _begin_targets(self, y: np.ndarray, weight: np.ndarray | None) -> None:
-        self.n_outputs_ = 1 if y.ndim == 1 else y.shape[1]
+    def _begin_targets(self, y: np.ndarray, weight: np.ndarray | None, first: bool) -> None:
+        if first:
+            self.n_outputs_ = 1 if y.ndim == 1 else y.shape[1]
         self.out_activation_ = "exp" if self.loss == "poisson" else "identity"
         self._scale = None
         if self.scale_y:

@@ -58,7 +58,7 @@ def _is(value: Any, kind: Any) -> bool:
 
 
 FLAG = Rule(lambda value: isinstance(value, (bool, np.bool_)), "an instance of 'bool' or an instance of 'numpy.bool_'")
-_NONE = Rule(lambda value: value is None, "None")
+NONE = Rule(lambda value: value is None, "None")
 _CALLABLE = Rule(callable, "a callable")
 _ACTIVATION = one_of(*ACTIVATIONS)
 _ACTIVATIONS = Rule(
@@ -102,7 +102,7 @@ RULES = {
     "n_iter_no_change": either(_integer(1), Rule(lambda value: _is(value, Real) and value == math.inf, "inf")),
     "max_fun": _integer(1),
     "dropout": _BELOW_ONE,
-    "scoring": either(_NONE, Rule(lambda value: isinstance(value, str), "'loss', the name of a scorer"), _CALLABLE),
+    "scoring": either(NONE, Rule(lambda value: isinstance(value, str), "'loss', the name of a scorer"), _CALLABLE),
     "dtype": Rule(
         lambda value: value is None or (not isinstance(value, bool) and _dtype_name(value) in ("float32", "float64")),
         "None, 'float32' or 'float64'",

@@ -87,7 +87,8 @@ class Training:
         looks = self._once or self._job.judge is not None or self._task.is_followed
         if looks or (of.solver == "sgd" and of.learning_rate == "invscaling"):
             return 1
-        return int(min(most, of.max_iter - of.n_iter_, of.n_iter_no_change + 1 - of._no_improvement_count))
+        to_the_end = of.n_iter_no_change + 1 - of._no_improvement_count  # none, where a warm start follows an end
+        return int(max(1, min(most, of.max_iter - of.n_iter_, to_the_end)))
 
     def _shuffled(self, order: np.ndarray) -> np.ndarray:
         """As `sklearn.utils.shuffle` does it, by the same numbers."""
