@@ -133,11 +133,15 @@ class MLP(Fitted):
         self._best = self._network.copies()
         self.__dict__.pop("_optimizer", None)
         if self.solver in STOCHASTIC:
-            self._no_improvement_count, self.loss_curve_ = 0, []
-            self.best_loss_ = None if self.early_stopping else np.inf
-            self.validation_scores_ = [] if self.early_stopping else None
-            self.best_validation_score_ = -np.inf if self.early_stopping else None
-            self.validation_loss_curve_ = None
+            self._begin_curves()
+
+    def _begin_curves(self) -> None:
+        """Begin to follow a training."""
+        self._no_improvement_count, self.loss_curve_ = 0, []
+        self.best_loss_ = None if self.early_stopping else np.inf
+        self.validation_scores_ = [] if self.early_stopping else None
+        self.best_validation_score_ = -np.inf if self.early_stopping else None
+        self.validation_loss_curve_ = None
 
     def _go_on(self, plan: Plan) -> None:
         """Go on with the weights there are; where none turns out better, those of the end stay."""
@@ -152,6 +156,9 @@ class MLP(Fitted):
             self._network.restore(network.views())
             self._show()
             self.__dict__.pop("_optimizer", None)
+        watched = getattr(self, "validation_scores_", None) is not None
+        if self.solver in STOCHASTIC and (watched != self.early_stopping or not hasattr(self, "loss_curve_")):
+            self._begin_curves()
 
     def _own_rows(self, validation: tuple[Any, Any, Any]) -> Rows | None:
         """Validation data of the user's own, checked."""

@@ -5,6 +5,7 @@ from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.utils.validation import check_array
 
 from ..program.program import Program
@@ -29,8 +30,8 @@ class Rows(NamedTuple):
 
 
 def is_sparse(X: Any) -> bool:
-    """Whether these rows, which were validated, are those of a sparse matrix."""
-    return not isinstance(X, np.ndarray)
+    """Whether these rows are those of a sparse matrix."""
+    return not isinstance(X, np.ndarray) and bool(issparse(X))
 
 
 def dense_pieces(X: Any) -> Iterator[np.ndarray]:

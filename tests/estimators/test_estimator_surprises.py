@@ -79,3 +79,18 @@ def test_weights_given_to_an_estimator_that_was_never_fitted():
     for use in model.predict, model.input_gradient:
         with pytest.raises(NotFittedError):
             use(X)
+
+
+@pytest.mark.parametrize("later", [{"early_stopping": True}, {"solver": "adam"}, {"early_stopping": False}], ids=str)
+@pytest.mark.parametrize("before", [{"solver": "lbfgs"}, {"early_stopping": True}, {}], ids=str)
+def test_a_warm_start_in_another_way(before, later):
+    model = MLPClassifier(**SETTINGS | before, warm_start=True).fit(X, LABELS)
+    model.set_params(**later).fit(X, LABELS)
+    assert (model.validation_scores_ is None) != model.early_stopping if model.solver == "adam" else True
+    assert np.isfinite(parameters(model)).all()
+
+
+@pytest.mark.parametrize("given", [X.tolist(), X.astype(int), X[::-1, ::-1]], ids=["lists", "integers", "views"])
+def test_other_data_than_arrays_of_floats_unchecked(given):
+    model = MLPClassifier(**SETTINGS).fit(X, LABELS)
+    assert (model.predict(given, check_input=False) == model.predict(np.asarray(given))).all()
