@@ -67,13 +67,13 @@ class Epochs(KernelRun):
         self._network, self._objective, self._size, self._rows = network, objective, batch_size, X.shape[0]
         self._constants = objective.constants(Y, self._weight)
         self._rate = np.zeros(1)
-        self._linked: Linked | None = None
         row_seconds = 6 * trained.program.multiplications() / FLOPS
         most = min(STAGED_BYTES // stage.row_bytes, int(SECONDS_PER_CALL / row_seconds))
         self._most = max(1, most // batch_size) * batch_size  # rows in one call
         stage.make_room(self.at_once * min(self._most, self._rows))
         places = [slice(start, min(start + self._most, self._rows)) for start in range(0, self._rows, self._most)]
         self._pieces = [self._piece(place, np.arange(place.start, place.stop), None) for place in places]
+        self._linked = self._link()
 
     @property
     def at_once(self) -> int:
@@ -136,7 +136,7 @@ class Epochs(KernelRun):
     def _call_kernel(self, epochs: int, rows: int, each: np.ndarray, settings: np.ndarray) -> int:
         """One kernel call over the staged rows; returns how many updates were made."""
         optimizer, linked, program, stage = self._optimizer, self._linked, self.program, self._stage
-        if linked is None or linked.to is not kernels():
+        if linked.to is not kernels():
             linked = self._linked = self._link()
         self._rate[0] = optimizer.learning_rate
         update = linked.update._replace(settings=settings, before=optimizer.updates)

@@ -76,7 +76,7 @@ class MLP(Fitted):
         sizes = hidden_sizes(owner, self.hidden_layer_sizes)
         hidden = activations(owner, self.activation, len(sizes))
         self._check_together(validation, incremental)
-        first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        first = not hasattr(self, "_network") or not (self.warm_start or incremental)
         X, y = self._checked(X, y, incremental, first)
         weight = self._weighed(y, checked_weight(weight, X))
         if not incremental or first:
