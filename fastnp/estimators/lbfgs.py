@@ -1,6 +1,5 @@
 """L-BFGS: SciPy's minimizer over all parameters at once."""
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from ..arrays import aligned_zeros
 from ..backend import kernels
 from ..kernels.table import SUM
 from ..program.op import Job
+from ..warned import warn
 from .network import Network
 from .objective import Objective
 from .rows import Rows, RowStage
@@ -81,11 +81,11 @@ def minimize(
     result = scipy.optimize.minimize(whole, start, jac=True, method="L-BFGS-B", options=options, callback=callback)
     set_parameters(network, result.x)
     if result.status:
-        warnings.warn(
+        warn(
             f"lbfgs failed to converge after {result.nit} iteration(s) (status={result.status}):\n{result.message}\n\n"
             f"Increase the number of iterations (max_iter={max_iter}), allow more evaluations of the loss (max_fun) or "
             "scale the data, as with sklearn.preprocessing.StandardScaler",
             ConvergenceWarning,
-            stacklevel=4,
+            through=("sklearn",),
         )
     return min(int(result.nit), max_iter), np.float64(result.fun)

@@ -1,7 +1,6 @@
 """What the estimators share: scikit-learn's interface, over a network and what trains it."""
 
 import copy
-import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -10,6 +9,7 @@ from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 
+from ..warned import warn
 from .callbacks import Task
 from .fitted import Fitted
 from .judge import Judge
@@ -177,9 +177,8 @@ class MLP(Fitted):
             self.validation_loss_curve_ = []
         count, size = rows.X.shape[0], 200 if self.batch_size == "auto" else int(self.batch_size)
         if self.batch_size != "auto" and size > count:
-            warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=4
-            )
+            message = "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped"
+            warn(message, through=("sklearn",))
         objective = self._objective()
         judge = None if own is None else Judge(self._network, objective, own, *self._scoring(own))
         Training(self, Job(self._network, objective, rows, min(size, count), judge), incremental, task).run()

@@ -1,7 +1,6 @@
 """Training of an estimator epoch by epoch, until it gets no better: scikit-learn's rule."""
 
 import contextlib
-import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +10,7 @@ from ..optimizers.adam import Adam
 from ..optimizers.arenas import ArenaOptimizer
 from ..optimizers.sgd import SGD
 from ..training.interrupts import held_back
+from ..warned import warn
 from .callbacks import Task
 from .epochs import Epochs
 from .judge import Judge
@@ -60,7 +60,7 @@ class Training:
                 of.n_iter_ = 0
                 self._epochs()
             except KeyboardInterrupt:
-                warnings.warn("Training interrupted by user.", stacklevel=5)
+                warn("Training interrupted by user.", through=("sklearn",))
         if of.early_stopping and of._best is not None:
             self._job.network.restore(of._best)
 
@@ -155,9 +155,9 @@ class Training:
         return False
 
     def _warn(self) -> None:
-        warnings.warn(
+        warn(
             f"Stochastic Optimizer: Maximum iterations ({self._of.max_iter}) reached and the optimization hasn't "
             "converged yet.",
             ConvergenceWarning,
-            stacklevel=6,
+            through=("sklearn",),
         )

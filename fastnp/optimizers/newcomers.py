@@ -1,14 +1,13 @@
 """Layers that joined a model after its optimizer was made, and that nobody trains: said once."""
 
 import itertools
-import sys
-import warnings
 import weakref
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..checks import shown
 from ..overrides import put
+from ..warned import warn
 
 _clock = itertools.count(1)
 
@@ -45,18 +44,8 @@ def warn_of_newcomers(layers: Iterable[Any], joined: Mapping[int, int], born: in
     for layer in untrained:
         # The model was trained before the layer came: what it trains was there when the optimizer was made.
         if born < made < joined.get(id(layer), 0) and min(trained) < made:
-            warnings.warn(
+            warn(
                 f"the layer {shown(layer)} joined the model after its optimizer was made, and no optimizer holds its "
                 "parameters: it is not trained. Add them with optimizer.parameters.extend(layer.parameters()), "
-                "or make the optimizer anew",
-                stacklevel=_users_level(),
+                "or make the optimizer anew"
             )
-
-
-def _users_level() -> int:
-    """How many calls up the code stands that called fastnp, counted from the caller of this function."""
-    ours = __name__.partition(".")[0]
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == ours:
-        level, frame = level + 1, frame.f_back
-    return level

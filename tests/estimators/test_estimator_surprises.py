@@ -1,5 +1,7 @@
 """Where estimators once surprised: scores with weights, warm starts, and parameters that were refused too late."""
 
+import warnings
+
 import numpy as np
 import pytest
 from estimating import LABELS, WEIGHTS, WEIGHTS_VAL, X_VAL, X, Y, like, parameters
@@ -94,3 +96,13 @@ def test_a_warm_start_in_another_way(before, later):
 def test_other_data_than_arrays_of_floats_unchecked(given):
     model = MLPClassifier(**SETTINGS).fit(X, LABELS)
     assert (model.predict(given, check_input=False) == model.predict(np.asarray(given))).all()
+
+
+@pytest.mark.parametrize("settings", [{}, {"solver": "lbfgs", "max_iter": 2}, {"batch_size": 100}], ids=str)
+def test_warnings_point_at_the_line_that_fits(settings):
+    model = MLPClassifier(**SETTINGS | settings)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(X, LABELS)
+    assert caught
+    assert {warning.filename for warning in caught} == {__file__}

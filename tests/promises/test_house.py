@@ -101,7 +101,7 @@ FLOORS = [  # from the top; on each, what imports only what is on it or below
     {"layers"},
     {"program", "optimizers", "losses"},
     {"tensor", "arena", "data", "datasets", "initializers"},
-    {"arrays", "checks", "backend", "errors", "overrides", "prediction", "schedules", "state", "weights"},
+    {"arrays", "checks", "backend", "errors", "overrides", "prediction", "schedules", "state", "warned", "weights"},
     {"kernels"},
 ]
 
