@@ -13,7 +13,7 @@ from ..program.op import Job
 from ..warned import warn
 from .network import Network
 from .objective import Objective
-from .rows import Rows, RowStage
+from .rows import Rows, RowStage, rows_in_piece
 
 BATCH = 256  # rows that a kernel works on together
 
@@ -27,12 +27,13 @@ class Whole:
         assert program is not None  # all of it is of the library's own
         self._network, self._objective, self._program = network, objective, program
         self._stage = RowStage(program, objective.loss_fn, X, Y, weight)
-        count = X.shape[0]
-        self._stage.make_room(count)
-        self._stage.put(np.arange(count), 0)
+        count, step = X.shape[0], rows_in_piece(X)
+        self._pieces = [np.arange(start, min(start + step, count)) for start in range(0, count, step)]
+        self._stage.make_room(min(step, count))
+        self._stage.put(self._pieces[0], 0)
         self._numbers = objective.loss_fn._numbers_as(program.dtype, program.n_out)
         part = kernels().parts[f"{objective.loss_fn._part(Y.shape)}.sum", program.dtype.char]
-        self._job = Job(part, min(BATCH, count), count, 0, SUM)
+        self._job = Job(part, min(BATCH, step, count), 0, 0, SUM)
         self._count = float(count if weight is None else np.sum(weight, dtype=np.float64))
         constants = objective.constants(Y, weight)
         self._constant = 0.0 if constants is None else float(np.sum(constants))
@@ -44,10 +45,14 @@ class Whole:
         """The loss and its gradient."""
         objective, data = self._objective, (self._numbers, self._stage.x, self._stage.y)
         set_parameters(self._network, parameters)
-        total = self._program.loss_and_gradients(self._gradients, self._job, data)
+        total, gradient = 0.0, np.zeros(parameters.size)
+        for piece in self._pieces:
+            if len(self._pieces) > 1:
+                self._stage.put(piece, 0)
+            total += self._program.loss_and_gradients(self._gradients, self._job._replace(rows=len(piece)), data)
+            gradient += np.concatenate([view.ravel() for view in self._places])
         size = sum(view.size for view in self._network.coefs)
         weights = parameters[:size]
-        gradient = np.concatenate([view.ravel() for view in self._places]).astype(np.float64)
         gradient[:size] += objective.alpha * weights
         value = total / objective.outputs + 0.5 * objective.alpha * float(weights @ weights) + self._constant
         return value / self._count, gradient / self._count

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_array
 from ..program.program import Program
 from ..training.staging import ArrayStage
 
-PIECE = 1 << 16  # numbers of a sparse matrix that are made dense at once
+PIECE = 1 << 21  # numbers of a sparse matrix that are made dense at once
 LAID_OUT_BYTES = 1 << 26
 
 
@@ -34,12 +34,17 @@ def is_sparse(X: Any) -> bool:
     return not isinstance(X, np.ndarray) and bool(issparse(X))
 
 
+def rows_in_piece(X: Any) -> int:
+    """How many rows are worked on at once: all of an array."""
+    return max(1, PIECE // max(1, X.shape[1])) if is_sparse(X) else max(1, X.shape[0])
+
+
 def dense_pieces(X: Any) -> Iterator[np.ndarray]:
     """All rows, one piece after the other; an array is one."""
     if not is_sparse(X):
         yield X
         return
-    rows, step = X.tocsr(), max(1, PIECE // max(1, X.shape[1]))
+    rows, step = X.tocsr(), rows_in_piece(X)
     for start in range(0, X.shape[0], step):
         yield rows[start : start + step].toarray()
 

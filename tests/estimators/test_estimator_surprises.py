@@ -7,9 +7,10 @@ import pytest
 from estimating import LABELS, WEIGHTS, WEIGHTS_VAL, X_VAL, X, Y, like, parameters
 
 pytest.importorskip("sklearn")
+from scipy.sparse import csr_array
 from sklearn.exceptions import NotFittedError
 
-from fastnp.estimators import MLPClassifier, MLPRegressor
+from fastnp.estimators import MLPClassifier, MLPRegressor, rows
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -96,6 +97,16 @@ def test_a_warm_start_in_another_way(before, later):
 def test_other_data_than_arrays_of_floats_unchecked(given):
     model = MLPClassifier(**SETTINGS).fit(X, LABELS)
     assert (model.predict(given, check_input=False) == model.predict(np.asarray(given))).all()
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_sparse_rows_that_are_made_dense_in_pieces(solver, monkeypatch):
+    model, whole = (MLPClassifier(**SETTINGS, solver=solver) for _ in range(2))
+    whole.fit(X, LABELS)
+    monkeypatch.setattr(rows, "PIECE", 4 * 7)  # rows of four features
+    model.fit(csr_array(X), LABELS)
+    np.testing.assert_allclose(parameters(model), parameters(whole), rtol=1e-9)
+    np.testing.assert_allclose(model.predict_proba(csr_array(X)), whole.predict_proba(X), rtol=1e-9)
 
 
 @pytest.mark.parametrize("settings", [{}, {"solver": "lbfgs", "max_iter": 2}, {"batch_size": 100}], ids=str)
