@@ -11,6 +11,8 @@ values: every operation returns a new one. A *pointer* is the address of one num
 All leading dimensions and offsets count numbers, not bytes. Nothing here checks bounds.
 """
 
+import functools
+
 import numpy as np
 from llvmlite import ir
 from numba import config, types
@@ -441,10 +443,79 @@ def negative(typingctx, a):
     return _elementwise(a, lambda builder, x: builder.fneg(x))
 
 
+def _constant(vector_type, number):
+    return ir.Constant(vector_type, [number] * vector_type.count)
+
+
+def _off_zero(builder, v):
+    """A vector of doubles, with 1.5·2⁻¹⁰⁰⁰ for 0; numbers from 2⁻⁹⁴⁶ on stay as they are."""
+    return builder.fadd(v, _constant(v.type, 1.5 * 2.0**-1000))
+
+
+def _refined_root(builder, v):
+    """The root of a vector of eight doubles without the divider, which is busy enough with what is done with roots.
+
+    From y, within 2⁻¹⁴ of 1/√v, follow g and h, near √v and 1 / (2√v), by the series of 1/√(1 − 2r) up to r⁴, where
+    r = ½ − g·h, and the root as g + (v − g²)·h. (P. Markstein, "IA-64 and Elementary Functions", 2000.)
+
+    Let 1 ≤ v < 4. Then √v is at least k·2⁻¹⁰⁷/√v from the middle of two doubles: of odd squares modulo 8, k = 1, 9, …
+    below it and 7, 15, … above. Near it, g is one of the two, v − g² is exact, and h is off by (½ + v/2)·2⁻⁵³/√v of
+    itself or less: that takes the sum 5·2⁻¹⁰⁷/√v up or down at most, and that √v is not g takes it 2⁻¹⁰⁷/√v down. So
+    it is rounded as √v is, but perhaps where k = 1: at 1 + 2⁻⁵² and 4 − 2⁻⁵¹.
+    """
+    half, *series = (_constant(v.type, c) for c in (0.5, 1.0, 1.5, 2.5, 4.375))
+    arguments = _off_zero(builder, v), ir.Constant(v.type, None), ir.Constant(ir.IntType(8), -1)
+    function_type = ir.FunctionType(v.type, [argument.type for argument in arguments])
+    seed = cgutils.get_or_insert_function(builder.module, function_type, "llvm.x86.avx512.rsqrt14.pd.512")
+    y = builder.call(seed, arguments)
+    g, h = builder.fmul(v, y), builder.fmul(half, y)
+    r = _fma(builder, builder.fneg(g), h, half)
+    growth = series.pop()
+    while series:
+        growth = _fma(builder, growth, r, series.pop())
+    growth = builder.fmul(growth, r)
+    g, h = _fma(builder, g, growth, g), _fma(builder, h, growth, h)
+    return _fma(builder, _fma(builder, builder.fneg(g), g, v), h, g)
+
+
+def _is_hard(builder, v):
+    """Where the last step may be wrong, and at ∞: by the bits of the significand, as of 1 to 1 + 2⁻⁵¹ or 2 − 2⁻⁵²."""
+    integers = ir.VectorType(ir.IntType(64), v.type.count)
+    next_one = builder.add(builder.bitcast(_off_zero(builder, v), integers), _constant(integers, 1))
+    return builder.icmp_unsigned(
+        "==", builder.and_(next_one, _constant(integers, 2**52 - 4)), ir.Constant(integers, None)
+    )
+
+
 @intrinsic
 def root(typingctx, a):
-    """√a, rounded correctly"""
-    return _elementwise(a, lambda builder, x: _of_llvm(builder, "sqrt", x))
+    """√a, rounded correctly; but in float64, for a below 2⁻⁹⁴⁶ and not 0, any number below 2⁻⁴⁷⁰.
+
+    That is not seen beside the epsilon of a rule.
+    """
+
+    def by_divider(builder, x):
+        return _of_llvm(builder, "sqrt", x)
+
+    def codegen(context, builder, signature, args):
+        vectors = _vectors(builder, a, args[0])
+        hard = [_is_hard(builder, vector) for vector in vectors]
+        mask = builder.bitcast(functools.reduce(builder.or_, hard), ir.IntType(a.lanes))
+        is_any_hard = builder.icmp_unsigned("!=", mask, ir.Constant(mask.type, 0))
+        ways = []
+        with builder.if_else(is_any_hard, likely=False) as branches:
+            for branch, way in zip(branches, (by_divider, _refined_root), strict=True):
+                with branch:
+                    ways.append(([way(builder, vector) for vector in vectors], builder.block))
+        roots = [builder.phi(vector.type) for vector in vectors]
+        for results, block in ways:
+            for joined, result in zip(roots, results, strict=True):
+                joined.add_incoming(result, block)
+        return _tile(context, builder, a, roots)
+
+    if a.dtype == types.float64 and VECTOR_BYTES == 64:
+        return a(a), codegen
+    return _elementwise(a, by_divider)
 
 
 @intrinsic

@@ -3,6 +3,8 @@
 `pytest -s` shows the worst error of each, and where.
 """
 
+import math
+
 import bounds
 import elementary
 import numba
@@ -13,7 +15,7 @@ from twins import FUSED, dtypes
 from fastnp.backend import BACKENDS, kernels_of
 from fastnp.kernels.alone import Alone
 from fastnp.kernels.compiled import mathematics
-from fastnp.kernels.compiled.simd import at, load, pointer, power_of_two, scaled, splat, store, width, zeros
+from fastnp.kernels.compiled.simd import at, load, pointer, power_of_two, root, scaled, splat, store, width, zeros
 
 NAN = float("nan")
 
@@ -186,3 +188,89 @@ def test_what_is_scaled_is_rounded_once(dtype):
     n = np.arange(info.minexp - info.nmant - 9, info.maxexp + 9, dtype=dtype)
     with np.errstate(over="ignore"):
         assert np.array_equal(applied(_three_scaled)(n), np.ldexp(dtype(3), n.astype(int)))
+
+
+# --- roots, to the bit ---
+
+
+@numba.njit(inline="always")
+def _root(x):
+    return root(x)
+
+
+def exact_root(x):
+    """The root of a float64, rounded once: by integers."""
+    mantissa, exponent = math.frexp(x)
+    exponent -= 200 + exponent % 2
+    square = int(math.ldexp(mantissa, 53)) << (math.frexp(x)[1] - 53 - exponent)
+    found = math.isqrt(square)
+    return math.ldexp(2 * found + (found * found != square), exponent // 2 - 1)
+
+
+def root_of_square(k, bits):
+    """One of the four odd x below 2 to the power of `bits` for which x² − k is a multiple of that."""
+    x = 1
+    for bit in range(3, bits):
+        if (x * x - k) >> bit & 1:
+            x += 1 << bit - 1
+    return x
+
+
+def hard_to_round(count):
+    """Numbers from 1 to 4 that are few times 2⁻¹⁰⁶ away from the square of a middle of two numbers."""
+    found = []
+    for k in range(1 - 8 * count, 8 * count, 8):
+        for bits in 54, 55:  # those of x² behind the last of a number below 2, or below 4
+            x, modulus = root_of_square(k, bits), 1 << bits
+            for middle in {(sign * x + half) % modulus for sign in (-1, 1) for half in (0, modulus // 2)}:
+                number = (middle * middle - k) >> bits
+                if middle >> 53 == 1 and number >> 52 == 1:
+                    found.append(math.ldexp(number, bits - 106))
+    return np.array(found)
+
+
+def check_roots(x):
+    got = applied(_root)(x)
+    with np.errstate(all="ignore"):
+        expected = np.array([exact_root(float(number)) for number in x]).astype(x.dtype)
+    wrong = np.flatnonzero(got != expected)
+    assert not wrong.size, (x[wrong[0]], got[wrong[0]], expected[wrong[0]])
+
+
+@pytest.mark.parametrize("exponent", [-472, -1, 0, 255, 510])
+def test_roots_that_are_hard_to_round(exponent):
+    x = hard_to_round(300)
+    assert {1 + 2.0**-52, 4 - 2.0**-51} <= set(x)
+    assert len(x) > 300
+    check_roots(np.ldexp(x, 2 * exponent))
+
+
+@dtypes
+def test_roots_are_rounded_correctly(dtype):
+    rng, info, count = np.random.default_rng(0), np.finfo(dtype), 20_000
+    least = -946 if dtype == np.float64 else info.minexp
+    near = [np.arange(-99, 99) * float(info.eps) + number for number in (1, 2, 4)]
+    ends = [np.ldexp(1.0, least), float(info.max), float(np.nextafter(info.max, dtype(0)))]
+    sizes = np.ldexp(rng.uniform(1, 2, count), rng.integers(least, info.maxexp, count))
+    check_roots(np.concatenate([*near, ends, rng.uniform(1, 4, count), sizes]).astype(dtype))
+
+
+@dtypes
+@pytest.mark.parametrize("among", [0.0, 1.0, 2.0, 3.0])
+def test_roots_of_special_numbers(dtype, among):
+    """Also where the numbers beside them have roots that are made otherwise."""
+    x = np.full(64, among, dtype)
+    x[1::4], x[3::8], x[7] = 0, np.inf, NAN
+    x[32:34] = -1, -np.inf
+    expected = np.full(64, exact_root(among), dtype)
+    expected[1::4], expected[3::8], expected[[7, 32, 33]] = 0, np.inf, NAN
+    assert np.array_equal(applied(_root)(x), expected, equal_nan=True)
+
+
+def test_roots_of_less_than_a_rule_can_see():
+    """Beside an epsilon of 2⁻¹²⁶ or more."""
+    x = np.ldexp(np.random.default_rng(0).uniform(1, 2, 4096), np.arange(4096) % 76 - 1022)
+    x[::5] = 0
+    got = applied(_root)(x)
+    assert ((got >= 0) & (got < 2.0**-470)).all()
+    assert not got[::5].any()

@@ -198,6 +198,35 @@ def test_a_gradient_that_is_not_a_number_is_seen_in_its_parameter_alone(dtype, k
 
 @backends
 @dtypes
+@pytest.mark.parametrize("rule", ["adam", "rmsprop"])
+def test_a_gradient_whose_square_overflows_leaves_its_parameter(dtype, kernels, rule):
+    call = build(f"{rule}_update", NINE, dtype)
+    call["g"][3], old = np.finfo(dtype).max / 4, call["p"].copy()
+    with np.errstate(all="ignore"):
+        call.run(kernels)
+    assert call["v"][3] == np.inf
+    assert np.array_equal(call["p"] == old, np.isin(np.arange(call["p"].size), [3, *range(9, call["p"].size)]))
+
+
+@backends
+@dtypes
+@pytest.mark.parametrize("rule", ["adam", "rmsprop", "rmsprop_momentum"])
+def test_gradients_of_all_sizes(dtype, kernels, rule):
+    """Also those whose squares are tiny, or 0, beside others."""
+    n, info = 400, np.finfo(dtype)
+    sizes = np.exp2(np.linspace(info.minexp / 2 - 9, info.maxexp / 2 - 9, n))
+    for order in (1, 7, 63):  # side by side, or mixed
+        call = build(f"{rule}_update", CASES[0]._replace(n_out=n), dtype)
+        for array in (call["g"], *values(call, rule)):
+            array[:] = 0
+        call["g"][:n] = np.where(np.arange(n) % 3, sizes, -sizes)[np.arange(n) * order % n]
+        old = [array.copy() for array in values(call, rule)]
+        call.run(kernels)
+        check_rule(rule, begun(rule, dtype), values(call, rule), old, call["g"])
+
+
+@backends
+@dtypes
 def test_l1_decay_of_zero_is_zero(dtype, kernels):
     call = build("momentum_update", CASES[0]._replace(n_out=4), dtype, weight_decay=0.5, l1=True)
     call["p"][:4], call["v"][:], call["g"][:] = (0.0, -0.0, 1e-45, -3), 0, 0
