@@ -21,6 +21,7 @@ MACHINERY = {
     "run",
     "simd",
     "step",
+    "together",
     "validation",
     "walk",
 }  # what knows no operation, beside private modules
