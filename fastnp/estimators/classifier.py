@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import expit
 from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import column_or_1d, compute_sample_weight
+from sklearn.utils import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target, unique_labels
 from sklearn.utils.validation import validate_data
@@ -19,6 +19,7 @@ from .callbacks import with_callbacks
 from .judge import accuracy
 from .mlp import MLP, keep
 from .objective import Objective
+from .rows import one_column
 from .settings import NONE, RULES, Rule, either, one_of
 
 
@@ -104,7 +105,7 @@ class MLPClassifier(ClassifierMixin, MLP):  # type: ignore[misc]
 
         `classes`, all that may come, are needed in the first call.
         """
-        if isinstance(self.class_weight, str):
+        if isinstance(self.class_weight, str) and self.class_weight == "balanced":
             raise ValueError(
                 "class_weight='balanced' needs all rows at once, which partial_fit has not; give the weights that "
                 "sklearn.utils.class_weight.compute_class_weight('balanced', classes=classes, y=y) finds, as a dict"
@@ -164,38 +165,48 @@ class MLPClassifier(ClassifierMixin, MLP):  # type: ignore[misc]
         gradients *= p * (1 - p)
         return gradients if self.n_outputs_ > 1 else np.concatenate([-gradients, gradients], axis=1)
 
-    def _checked(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
+    def _checked(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
         X, y = validate_data(
             self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=(np.float64, np.float32), reset=reset
         )
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
+        return X, one_column(y)
+
+    def _check_kind(self, y: Any, first: bool, incremental: bool) -> None:
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
-            return X, y
+            return
         classes = unique_labels(y)
         if self.warm_start and set(classes) != set(self.classes_):
             raise ValueError(
                 "warm_start can only be used where `y` has the same classes as in the previous call to fit. Previously "
                 f"got {self.classes_}, `y` has {classes}"
             )
+        self._check_known(classes)
+
+    def _check_known(self, classes: np.ndarray) -> None:
         if len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
             raise ValueError(
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
             )
-        return X, y
 
     def _begin_targets(self, y: Any, weight: np.ndarray | None, first: bool) -> None:
         binarizer = self._label_binarizer
-        self.n_outputs_ = 1 if binarizer.y_type_ == "binary" else len(self.classes_)
+        self.n_outputs_ = 1 if binarizer.y_type_ == "binary" else len(binarizer.classes_)
         self.out_activation_ = "softmax" if binarizer.y_type_ == "multiclass" else "logistic"
 
     def _targets(self, y: Any) -> np.ndarray:
+        is_multilabel = self.n_outputs_ > 1 and self.out_activation_ == "logistic"
+        if y.ndim > 1 and not is_multilabel:
+            raise ValueError("The object was not fitted with multilabel input.")
+        self._check_known(unique_labels(y))
+        if is_multilabel:
+            shares = y[:, np.newaxis] == self._label_binarizer.classes_ if y.ndim == 1 else y
+            if shares.shape[1] != self.n_outputs_:
+                raise ValueError(f"y has {shares.shape[1]} labels; the network was fitted with {self.n_outputs_}.")
+            return (shares if isinstance(shares, np.ndarray) else shares.toarray()).astype(np.float64)
         if self.out_activation_ == "softmax":
             return np.searchsorted(self.classes_, y)
-        if self.n_outputs_ > 1:
-            return (y if isinstance(y, np.ndarray) else y.toarray()).astype(np.float64)
         return (y == self.classes_[-1])[:, np.newaxis] & (len(self.classes_) > 1)
 
     def _weighed(self, y: Any, weight: np.ndarray | None) -> np.ndarray | None:
@@ -213,7 +224,8 @@ class MLPClassifier(ClassifierMixin, MLP):  # type: ignore[misc]
     def _score_outputs(self, outputs: np.ndarray, targets: np.ndarray, weight: np.ndarray | None) -> float:
         if self.out_activation_ == "softmax":
             return accuracy(outputs.argmax(axis=1) == targets, weight)
-        return accuracy(((expit(outputs) > 0.5) == (targets > 0.5)).all(axis=1), weight)
+        found = (expit(outputs) > 0.5) & (len(self.classes_) > 1)
+        return accuracy((found == (targets > 0.5)).all(axis=1), weight)
 
     def _split_by(self, targets: np.ndarray) -> np.ndarray | None:
         return targets if self.n_outputs_ == 1 else None

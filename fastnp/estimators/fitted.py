@@ -18,16 +18,20 @@ class Fitted(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
 
     _network: Network
 
-    def _show(self) -> None:
-        """Let `coefs_` and `intercepts_` be views of the network."""
-        self.coefs_, self.intercepts_ = list(self._network.coefs), list(self._network.intercepts)
+    def _show(self, network: Network) -> None:
+        """Let this be the network, and `coefs_` and `intercepts_` views of it: all at once, whoever looks meanwhile."""
+        views = {"coefs_": list(network.coefs), "intercepts_": list(network.intercepts)}
+        self.__dict__.update({"_network": network, **views})
 
     def _ready(self) -> Network:
         """The network, with what a user has put into `coefs_` and `intercepts_`."""
-        network: Network = self._network
-        if not (_are(self.coefs_, network.coefs) and _are(self.intercepts_, network.intercepts)):
-            network.adopt(self.coefs_, self.intercepts_)
-            self._show()
+        network = self._network
+        while not (_are(self.coefs_, network.coefs) and _are(self.intercepts_, network.intercepts)):
+            coefs, intercepts = self.coefs_, self.intercepts_
+            if self._network is network:  # else another thread fits
+                network.adopt(coefs, intercepts)
+                self._show(network)
+            network = self._network
         return network
 
     def _check_fitted(self) -> None:
@@ -55,7 +59,7 @@ class Fitted(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if hasattr(self, "_network"):
-            self._show()
+            self._show(self._network)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -65,4 +69,4 @@ class Fitted(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
 
 def _are(given: Any, views: tuple[np.ndarray, ...]) -> bool:
     """Whether these are the very views."""
-    return len(given) == len(views) and all(map(operator.is_, given, views))
+    return isinstance(given, list) and len(given) == len(views) and all(map(operator.is_, given, views))

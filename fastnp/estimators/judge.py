@@ -7,7 +7,7 @@ import numpy as np
 
 from .network import Network
 from .objective import Objective
-from .rows import Rows, dense_pieces, is_sparse
+from .rows import Rows, is_sparse
 
 
 class Judge:
@@ -41,7 +41,10 @@ def outputs_of(network: Network, X: Any) -> np.ndarray:
     """The outputs of a network, before its last activation."""
     if not is_sparse(X):
         return network.model.predict(X)
-    return np.concatenate([network.model.predict(piece) for piece in dense_pieces(X)])
+    outputs = X.astype(network.plan.dtype) @ network.coefs[0] + network.intercepts[0]
+    for layer in network.model.graphs[1:]:
+        outputs = layer.predict(outputs)
+    return outputs
 
 
 def accuracy(right: np.ndarray, weight: np.ndarray | None) -> float:

@@ -16,9 +16,9 @@ from .judge import Judge
 from .lbfgs import Whole, minimize
 from .network import Network, Plan
 from .objective import Objective
-from .rows import Rows, checked_weight, is_sparse
+from .rows import Rows, checked_weight, is_sparse, some_weight
 from .settings import RULES, Rule, activations, check, hidden_sizes
-from .stochastic import Job, Training, optimizer_of
+from .stochastic import Job, Pace, Training, optimizer_of
 
 STOCHASTIC = ("sgd", "adam")
 
@@ -41,9 +41,12 @@ class MLP(Fitted):
 
     # --- what derived classes say ---
 
-    def _checked(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
+    def _checked(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
         """X and y, validated; `reset` where this begins a fit."""
         raise NotImplementedError
+
+    def _check_kind(self, y: Any, first: bool, incremental: bool) -> None:
+        """Refuse y that is not of the kind that a fit goes on with, unless it is the `first`."""
 
     def _begin_targets(self, y: Any, weight: np.ndarray | None, first: bool) -> None:
         """Find out what a fit has to know of all y; `first` where it begins with new weights."""
@@ -77,8 +80,9 @@ class MLP(Fitted):
         hidden = activations(owner, self.activation, len(sizes))
         self._check_together(validation, incremental)
         first = not hasattr(self, "_network") or not (self.warm_start or incremental)
-        X, y = self._checked(X, y, incremental, first)
-        weight = self._weighed(y, checked_weight(weight, X))
+        X, y = self._checked(X, y, reset=first)
+        self._check_kind(y, first, incremental)
+        weight = some_weight(self._weighed(y, checked_weight(weight, X)))
         if not incremental or first:
             self._begin_targets(y, weight, first)
         rows = Rows(X.tocsr() if is_sparse(X) else X, y, self._targets(y), weight)
@@ -127,11 +131,13 @@ class MLP(Fitted):
         """Begin with new weights, rounded to the dtype of the data."""
         self.n_iter_ = self.t_ = 0
         self.n_layers_ = len(plan.widths)
-        self._network = Network(plan, self._random_state)
-        self._network.draw(self._random_state, dtype)
-        self._show()
-        self._best = self._network.copies()
+        network, last = Network(plan, self._random_state), self.activation
+        if not isinstance(last, str):
+            last = plan.activations[-1] if plan.activations else ""
+        network.draw(self._random_state, dtype, last)
         self.__dict__.pop("_optimizer", None)
+        self._show(network)
+        self._best = network.copies()
         if self.solver in STOCHASTIC:
             self._begin_curves()
 
@@ -152,10 +158,10 @@ class MLP(Fitted):
                 f"{plan.widths}; for another network call fit with warm_start=False"
             )
         if network.plan != plan:
-            self._network = Network(plan, self._random_state)
-            self._network.restore(network.views())
-            self._show()
+            other = Network(plan, self._random_state)
+            other.restore(network.views())
             self.__dict__.pop("_optimizer", None)
+            self._show(other)
         watched = getattr(self, "validation_scores_", None) is not None
         if self.solver in STOCHASTIC and (watched != self.early_stopping or not hasattr(self, "loss_curve_")):
             self._begin_curves()
@@ -165,12 +171,12 @@ class MLP(Fitted):
         X, y, weight = validation
         if X is None:
             return None
-        X, y = self._checked(X, y, incremental=True, reset=False)
-        return Rows(X, y, self._targets(y), checked_weight(weight, X))
+        X, y = self._checked(X, y, reset=False)
+        return Rows(X, y, self._targets(y), some_weight(checked_weight(weight, X)))
 
     def _fit_stochastic(self, rows: Rows, own: Rows | None, incremental: bool, task: Task) -> None:
         if not incremental or not hasattr(self, "_optimizer"):
-            self._optimizer = optimizer_of(self, self._network)
+            self._pace, self._optimizer = Pace.of(self), optimizer_of(self, self._network)
         if self.early_stopping and own is None:
             rows, own = self._split(rows)
         if own is not None and self.validation_loss_curve_ is None:
@@ -193,7 +199,10 @@ class MLP(Fitted):
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
             )
-        return rows.taken(train), rows.taken(validation)
+        parts = rows.taken(train), rows.taken(validation)
+        for part in parts:
+            some_weight(part.weight)
+        return parts
 
     def _scoring(self, own: Rows) -> tuple[Any, bool]:
         """What scores the outputs on validation data, and whether that is the loss."""

@@ -1,10 +1,12 @@
 """The network of an estimator: a `Sequential`, and its weights as scikit-learn shows them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..arrays import real_array
+from ..checks import shown
 from ..initializers import Constant
 from ..layers.activations import Sigmoid, Softplus, Tanh
 from ..layers.dropout import Dropout
@@ -60,29 +62,34 @@ class Network:
         weights = tuple(linear.weights.data for linear in self.linears)
         return weights, tuple(linear.bias.data[0] for linear in self.linears)
 
-    def draw(self, random_state: np.random.RandomState, dtype: np.dtype) -> None:
+    def draw(self, random_state: np.random.RandomState, dtype: np.dtype, last: str) -> None:
         """The first weights, numbers of this dtype: uniform, as X. Glorot and Y. Bengio, "Understanding the difficulty
         of training deep feedforward neural networks" (2010), propose, and biases likewise.
+
+        `last` is the activation that the last layer is taken for to have.
         """
-        hidden = self.plan.activations or ("",)
-        for i, linear in enumerate(self.linears):
-            n_in, n_out = self.plan.widths[i : i + 2]
-            factor = 2.0 if hidden[min(i, len(hidden) - 1)] == "logistic" else 6.0
+        for linear, activation in zip(self.linears, (*self.plan.activations, last), strict=True):
+            n_in, n_out = linear.weights.shape
+            factor = 2.0 if activation == "logistic" else 6.0
             bound = np.sqrt(factor / (n_in + n_out))
             linear.weights.data = random_state.uniform(-bound, bound, (n_in, n_out)).astype(dtype)
             linear.bias.data = random_state.uniform(-bound, bound, (1, n_out)).astype(dtype)
 
     def adopt(self, coefs: Sequence[Any], intercepts: Sequence[Any]) -> None:
-        """Take over the arrays in two lists that are not these views. Raises ValueError where shapes do not fit."""
+        """Take over the arrays in two lists. Raises TypeError or ValueError where they do not fit."""
+        copies = []  # first of all, for they may be these views in another order
         for name, given, views in ("coefs_", coefs, self.coefs), ("intercepts_", intercepts, self.intercepts):
-            shapes, expected = [np.shape(array) for array in given], [view.shape for view in views]
-            if shapes != expected:
+            expected = [view.shape for view in views]
+            if not isinstance(given, Iterable):
+                raise TypeError(f"{name} needs a list of arrays of the shapes {expected}, got {shown(given)}")
+            arrays = [np.array(real_array(array, f"{name}[{i}]")) for i, array in enumerate(given)]
+            if [array.shape for array in arrays] != expected:
                 raise ValueError(
-                    f"{name} needs arrays of the shapes {expected}, got {shapes}; for a network of other sizes call fit"
+                    f"{name} needs arrays of the shapes {expected}, got {[array.shape for array in arrays]}; for a "
+                    "network of other sizes call fit"
                 )
-            for array, view in zip(given, views, strict=True):
-                if array is not view:
-                    view[...] = array
+            copies += arrays
+        self.restore(copies)
 
     def copies(self) -> list[np.ndarray]:
         """Copies of all weights, to go back to."""

@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.special import xlogy
 from sklearn.base import RegressorMixin
-from sklearn.utils import column_or_1d
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
@@ -17,6 +16,7 @@ from .callbacks import with_callbacks
 from .judge import r_squared
 from .mlp import MLP, keep
 from .objective import Objective
+from .rows import one_column
 from .settings import FLAG, RULES, InvalidParameterError, one_of, real
 
 LOSSES = ("squared_error", "absolute_error", "huber", "quantile", "poisson")
@@ -151,13 +151,12 @@ class MLPRegressor(RegressorMixin, MLP):  # type: ignore[misc]
         if self.loss == "poisson" and self.scale_y:
             raise ValueError("loss='poisson' is of counts, which scale_y=True would make negative; set scale_y=False")
 
-    def _checked(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
+    def _checked(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
         X, y = validate_data(
             self, X, y, accept_sparse=["csr", "csc"], multi_output=True, y_numeric=True,
             dtype=(np.float64, np.float32), reset=reset,
         )  # fmt: skip
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
+        y = one_column(y)
         if self.loss == "poisson" and (y < 0).any():
             raise ValueError("loss='poisson' needs y that is not negative")
         return X, y
@@ -170,11 +169,13 @@ class MLPRegressor(RegressorMixin, MLP):  # type: ignore[misc]
         if self.scale_y:
             columns = y.reshape(len(y), -1).astype(np.float64)
             mean = np.average(columns, weights=weight, axis=0)
-            deviation = np.sqrt(np.average(np.square(columns - mean), weights=weight, axis=0))
+            largest = np.abs(columns - mean).max(axis=0)  # whose square may be too large, or too small
+            unit = np.where(largest > 0, largest, 1.0)
+            deviation = unit * np.sqrt(np.average(np.square((columns - mean) / unit), weights=weight, axis=0))
             self._scale = mean, np.where(deviation > 0, deviation, 1.0)
 
     def _targets(self, y: np.ndarray) -> np.ndarray:
-        columns = y.reshape(len(y), -1)
+        columns = y.reshape(len(y), -1).astype(np.float64, copy=False)
         if columns.shape[1] != self.n_outputs_:
             raise ValueError(f"y has {columns.shape[1]} outputs, but the network was fitted with {self.n_outputs_}")
         return columns if self._scale is None else (columns - self._scale[0]) / self._scale[1]

@@ -6,10 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import issparse
+from sklearn.exceptions import DataConversionWarning
 from sklearn.utils.validation import check_array
 
 from ..program.program import Program
 from ..training.staging import ArrayStage
+from ..warned import warn
 
 PIECE = 1 << 21  # numbers of a sparse matrix that are made dense at once
 LAID_OUT_BYTES = 1 << 26
@@ -86,6 +88,24 @@ def checked_weight(weight: Any, X: Any) -> np.ndarray | None:
         raise ValueError(f"sample_weight.shape == {array.shape}, expected {(rows,)}!")
     if (array < 0).any():
         raise ValueError("Negative values in data passed to `sample_weight`; weights must not be negative.")
-    if not array.any():
-        raise ValueError("Sample weights must contain at least one non-zero number.")
     return array
+
+
+def some_weight(weight: np.ndarray | None) -> np.ndarray | None:
+    """These weights. Raises ValueError where all of them are 0."""
+    if weight is not None and not weight.any():
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    return weight
+
+
+def one_column(y: Any) -> Any:
+    """y (rows, 1) as (rows,), with a warning; other y as it is."""
+    if y.ndim == 2 and y.shape[1] == 1 and not is_sparse(y):
+        warn(
+            "A column-vector y was passed when a 1d array was expected. Please change the shape of y to (n_samples, ), "
+            "for example using ravel().",
+            DataConversionWarning,
+            through=("sklearn",),
+        )
+        return y.ravel()
+    return y

@@ -66,7 +66,9 @@ _ACTIVATIONS = Rule(
     "a tuple of such, one for each hidden layer",
 )
 _RANDOM_STATE = Rule(
-    lambda value: value is None or isinstance(value, np.random.RandomState) or (_is(value, Integral) and value >= 0),
+    lambda value: (
+        value is None or isinstance(value, np.random.RandomState) or (_is(value, Integral) and 0 <= value < 2**32)
+    ),
     "an int in the range [0, 4294967295], an instance of 'numpy.random.mtrand.RandomState' or None",
 )
 _SIZES = Rule(
@@ -127,14 +129,14 @@ def check(owner: str, values: Mapping[str, Any], rules: Mapping[str, Rule]) -> N
 
 
 def hidden_sizes(owner: str, value: Any) -> list[int]:
-    """`hidden_layer_sizes` as a list. Raises ValueError for sizes below 1, InvalidParameterError for what are none."""
+    """`hidden_layer_sizes` as a list. Raises InvalidParameterError for other sizes."""
     sizes = [value] if isinstance(value, Integral) else list(value)
     if not all(_is(size, Integral) for size in sizes):
         raise InvalidParameterError(
             f"The 'hidden_layer_sizes' parameter of {owner} must be {_SIZES.words}. Got {shown(value)} instead."
         )
     if any(size <= 0 for size in sizes):
-        raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        raise InvalidParameterError(f"hidden_layer_sizes must be > 0, got {sizes}.")
     return [int(size) for size in sizes]
 
 

@@ -32,6 +32,20 @@ class Job(NamedTuple):
     judge: Judge | None
 
 
+class Pace(NamedTuple):
+    """How the learning rate changes; as the optimizer, it stays from one `partial_fit` to the next."""
+
+    kind: str
+    start: float
+    power: float
+
+    @staticmethod
+    def of(estimator: Any) -> "Pace":
+        """That which an estimator's parameters describe."""
+        kind = estimator.learning_rate if estimator.solver == "sgd" else "constant"
+        return Pace(kind, float(estimator.learning_rate_init), estimator.power_t)
+
+
 def optimizer_of(estimator: Any, network: Network) -> ArenaOptimizer:
     """The optimizer that an estimator's parameters describe."""
     parameters, rate = network.model.parameters(), float(estimator.learning_rate_init)
@@ -49,6 +63,9 @@ class Training:
 
     def __init__(self, estimator: Any, job: Job, incremental: bool, task: Task):
         self._of, self._job, self._once, self._task = estimator, job, incremental, task
+        self._watches, self._epochs_at_most, self._shuffles = (  # whatever a callback sets meanwhile
+            estimator.early_stopping, estimator.max_iter, estimator.shuffle
+        )  # fmt: skip
         self._rows = job.rows.X.shape[0]
         self._progress = Progress(estimator.verbose, estimator.max_iter)
 
@@ -61,7 +78,7 @@ class Training:
                 self._epochs()
             except KeyboardInterrupt:
                 warn("Training interrupted by user.", through=("sklearn",))
-        if of.early_stopping and of._best is not None:
+        if self._watches and of._best is not None:
             self._job.network.restore(of._best)
 
     def _epochs(self) -> None:
@@ -69,11 +86,11 @@ class Training:
         order = np.arange(self._rows)
         with held_back() as held:
             epochs = Epochs(network, objective, of._optimizer, rows, batch_size, held)
-            while of.n_iter_ < of.max_iter:
+            while of.n_iter_ < self._epochs_at_most:
                 self._task.epoch_begins()
                 orders = []
                 for _ in range(self._at_once(epochs.at_once)):
-                    order = self._shuffled(order) if of.shuffle else order
+                    order = self._shuffled(order) if self._shuffles else order
                     orders.append(order)
                 with held if len(orders) > 1 else contextlib.nullcontext():  # so that all that is done is taken up
                     losses = [np.nan] * len(orders) if self._has_diverged() else epochs.train(orders)
@@ -85,10 +102,10 @@ class Training:
         """For how many epochs nobody looks at what is trained, and none but the last can be the end."""
         of = self._of
         looks = self._once or self._job.judge is not None or self._task.is_followed
-        if looks or (of.solver == "sgd" and of.learning_rate == "invscaling"):
+        if looks or of._pace.kind == "invscaling":
             return 1
         to_the_end = of.n_iter_no_change + 1 - of._no_improvement_count  # none, where a warm start follows an end
-        return int(max(1, min(most, of.max_iter - of.n_iter_, to_the_end)))
+        return int(max(1, min(most, self._epochs_at_most - of.n_iter_, to_the_end)))
 
     def _shuffled(self, order: np.ndarray) -> np.ndarray:
         """As `sklearn.utils.shuffle` does it, by the same numbers."""
@@ -111,8 +128,8 @@ class Training:
         of.loss_curve_.append(loss)
         self._progress.tell_loss(of.n_iter_, loss)
         self._judge()
-        if of.solver == "sgd" and of.learning_rate == "invscaling":
-            of._optimizer.learning_rate = float(of.learning_rate_init) / (of.t_ + 1) ** of.power_t
+        if of._pace.kind == "invscaling":
+            of._optimizer.learning_rate = of._pace.start / (of.t_ + 1) ** of._pace.power
         stops = self._task.epoch_ends()
         if of._no_improvement_count > of.n_iter_no_change:
             if self._no_longer_improves():
@@ -127,7 +144,7 @@ class Training:
         if judge is not None:
             score, validation_loss = judge.look()
             of.validation_loss_curve_.append(validation_loss)
-        if not of.early_stopping:
+        if not self._watches:
             of._no_improvement_count = of._no_improvement_count + 1 if of.loss_ > of.best_loss_ - of.tol else 0
             of.best_loss_ = min(of.best_loss_, of.loss_) if of.loss_ == of.loss_ else of.best_loss_
             return
@@ -141,9 +158,9 @@ class Training:
     def _no_longer_improves(self) -> bool:
         """Whether this is the end, or a smaller learning rate may help."""
         of = self._of
-        what = "Validation score" if of.early_stopping else "Training loss"
+        what = "Validation score" if self._watches else "Training loss"
         words = f"{what} did not improve more than tol={of.tol:f} for {of.n_iter_no_change} consecutive epochs."
-        if of.solver != "sgd" or of.learning_rate != "adaptive":
+        if of._pace.kind != "adaptive":
             self._progress.tell(f"{words} Stopping.")
             return True
         rate = of._optimizer.learning_rate
@@ -156,7 +173,7 @@ class Training:
 
     def _warn(self) -> None:
         warn(
-            f"Stochastic Optimizer: Maximum iterations ({self._of.max_iter}) reached and the optimization hasn't "
+            f"Stochastic Optimizer: Maximum iterations ({self._epochs_at_most}) reached and the optimization hasn't "
             "converged yet.",
             ConvergenceWarning,
             through=("sklearn",),

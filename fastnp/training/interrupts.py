@@ -12,11 +12,11 @@ class Holding:
 
     def __init__(self) -> None:
         self._depth = 0
-        self._came = False
+        self.came = False
 
     def __call__(self, number: int, frame: Any) -> None:
         if self._depth:
-            self._came = True
+            self.came = True
         else:
             signal.default_int_handler(number, frame)
 
@@ -25,8 +25,8 @@ class Holding:
 
     def __exit__(self, *exception: Any) -> None:
         self._depth -= 1
-        if self._came and not self._depth:
-            self._came = False
+        if self.came and not self._depth:
+            self.came = False
             raise KeyboardInterrupt
 
 
@@ -49,5 +49,10 @@ def held_back() -> Iterator[contextlib.AbstractContextManager[None]]:
             signal.signal(signal.SIGINT, holding)
             yield holding
         finally:
-            if signal.getsignal(signal.SIGINT) is holding:
-                signal.signal(signal.SIGINT, current)
+            try:
+                holding.__enter__()  # for a second Ctrl-C shall not keep the first handler from coming back
+            finally:
+                if signal.getsignal(signal.SIGINT) is holding:
+                    signal.signal(signal.SIGINT, current)
+            if holding.came:
+                raise KeyboardInterrupt
