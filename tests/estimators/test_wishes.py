@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 from estimating import BINARY, COUNTS, LABELS, MANY, WEIGHTS, X_VAL, Network, X, Y, like, parameters
+from products import matrix_product
 
 pytest.importorskip("sklearn")
 from sklearn import neural_network as theirs
@@ -126,11 +127,11 @@ def test_every_hidden_layer_is_dropped_and_scaled(p):
     f = model.predict(x)
     loss = model.partial_fit(x, f).loss_
     (w, v, u), (b, c, _) = model.coefs_, model.intercepts_
-    h, u = x @ w + b, u[:, 0]
-    mean, more = h @ v + c, p / (1 - p)
+    h, u = matrix_product(x, w) + b, u[:, 0]
+    mean, more = matrix_product(h, v) + c, p / (1 - p)
     together = np.einsum("nk,nl->nkl", mean, mean) + more * np.einsum("nj,jk,jl->nkl", h**2, v, v)
     both = np.outer(u, u) * (1 + more * np.eye(20))
-    variance = np.einsum("nkl,kl->n", together, both) - (mean @ u) ** 2
+    variance = np.einsum("nkl,kl->n", together, both) - np.einsum("nk,k->n", mean, u) ** 2
     assert loss == pytest.approx(variance.mean() / 2, rel=0.12)  # about five times the error of a mean of 4000
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((60, 4))
-Y = X @ [1.0, -2.0, 0.5, 0.0] + np.sin(2 * X[:, 1]) + 0.1 * RNG.standard_normal(60)
+Y = np.einsum("ij,j->i", X, [1.0, -2.0, 0.5, 0.0]) + np.sin(2 * X[:, 1]) + 0.1 * RNG.standard_normal(60)
 Y2 = np.stack([Y, X[:, 0] * X[:, 2] - 3], axis=1)
 COUNTS = np.random.default_rng(1).poisson(np.exp(0.5 * X[:, 0]))
 LABELS = np.array(["a", "b", "c"])[np.digitize(Y, [-1.0, 0.5])]

@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+from products import matrix_product
 from sklearn import neural_network as theirs
 
 from fastnp import estimators as ours
@@ -20,7 +21,7 @@ def data(task, rows=97, seed=0):
     """x of six features, and what belongs to it, with some noise."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(rows, 6))
-    z = np.sin(x @ np.linspace(-1, 1, 24).reshape(6, 4)) + 0.3 * rng.normal(size=(rows, 4))
+    z = np.sin(matrix_product(x, np.linspace(-1, 1, 24).reshape(6, 4))) + 0.3 * rng.normal(size=(rows, 4))
     y = {
         "two classes": np.where(z[:, 0] > 0.2, "yes", "no"),
         "classes": np.array([3, 5, 8])[z[:, :3].argmax(axis=1)],

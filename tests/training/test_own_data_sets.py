@@ -377,6 +377,7 @@ def test_as_much_as_takes_20_ms_is_asked_ahead(seconds, most, monkeypatch, kerne
             return now[0]
 
     monkeypatch.setattr(ahead, "time", Clock)
+    monkeypatch.setattr(ahead, "SECONDS_PER_CALL", 0.02)
     run = own(Rows(sample, 200))
     nn.fit(run.model, run.loss_fn, run.optimizer, run.loader, 3)
     rows = [rows for _, rows in kernel_calls]
