@@ -20,7 +20,7 @@ from .backend import get_backend, set_backend, use_backend
 from .data.dataset import ArrayDataset, Dataset
 from .data.loader import DataLoader
 from .data.sampler import BatchSampler
-from .errors import CheckFailed, DivergedError
+from .errors import BadFileError, CheckFailed, DivergedError
 from .initializers import (
     Constant,
     HeNormal,
@@ -31,6 +31,7 @@ from .initializers import (
     XavierNormal,
     XavierUniform,
 )
+from .interchange.files import load, save
 from .layers.activations import Sigmoid, Softmax, Softplus, Tanh
 from .layers.dropout import Dropout
 from .layers.gates import GELU, SiLU
@@ -70,6 +71,7 @@ __all__ = [
     "AdamW",
     "ArrayDataset",
     "BCEWithLogits",
+    "BadFileError",
     "BatchSampler",
     "CheckFailed",
     "Constant",
@@ -109,6 +111,8 @@ __all__ = [
     "fit",
     "get_backend",
     "gradient_check",
+    "load",
+    "save",
     "set_backend",
     "use_backend",
 ]

@@ -27,3 +27,7 @@ class DivergedError(ArithmeticError):
 
 class CheckFailed(AssertionError):
     """A check of fastnp's found a number that is wrong; the message has the table of all that were checked."""
+
+
+class BadFileError(ValueError):
+    """A file is not what it should be, or not whole; the message names the file, and what is wrong with it."""

@@ -64,6 +64,9 @@ class Dropout(RowWise):
             noise.share, noise.training = check_share(type(self).__name__, "p", self.p), bool(self.training)
         return super()._program(rows)
 
+    def _what(self) -> tuple[Any, ...]:
+        return None, self._part(), self._drawing().seed
+
     def _op(self, n_in: int) -> Op:
         of = self._kernel_kind, self._part(), str(self.name)
         return Op(*of, n_in, n_in, self._state_ref(), noise=self._drawing())

@@ -61,7 +61,8 @@ class InARow(Layer):
         for layer in graphs:
             if id(layer) not in self._joined:  # it was put into the list
                 self._welcome(layer)
-        whats, segments = list(map(what, lowered)), cut(lowered)
+        segments = cut(lowered)  # which may give some of them other seeds
+        whats = list(map(what, lowered))
         for model in self._nests()[1:]:
             put(model, _within=True)
         put(self, _lowered=None)  # until all of it is there, for Ctrl-C may come in between

@@ -36,9 +36,10 @@ class History(Watched):
     learning_rate: list[float] = field(default_factory=list)
     best_epoch: int | None = None
 
-    def _begin(self, validates: bool) -> None:
-        """A run begins, whose epochs are added to those that are here, of whose numbers none may lack then but NaN."""
-        self.best_epoch = None
+    def _begin(self, validates: bool, goes_on: bool = False) -> None:
+        """A run begins, or goes on: its epochs are added to those here, of whose numbers none may lack then but NaN."""
+        if not goes_on:
+            self.best_epoch = None
         for numbers in (self.learning_rate, self.validation_loss) if validates else (self.learning_rate,):
             del numbers[len(self.loss) :]
             numbers.extend([math.nan] * (len(self.loss) - len(numbers)))

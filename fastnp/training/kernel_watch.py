@@ -12,10 +12,10 @@ from ..data.sampler import BatchSampler
 from ..kernels.table import BATCHES, BETTER
 from ..losses.built_in import REDUCTIONS
 from ..optimizers.kept import Held
+from ..optimizers.snapshot import snapshot_of
 from ..overrides import is_plain
 from ..program.op import Job, Watched
 from ..program.program import Program
-from .snapshot import snapshot_of
 from .staging import ArrayStage
 from .validation import Validation, rows_counted
 from .watching import Watch

@@ -6,11 +6,11 @@ from typing import Any
 from tqdm import tqdm
 
 
-def progress_bar(epochs: int, wanted: bool) -> Any:
-    """A bar over epochs on stderr, or in the notebook that runs this; silent where there is no terminal."""
+def progress_bar(epochs: int, wanted: bool, done: int = 0) -> Any:
+    """A bar over epochs, some of them done, on stderr or in the notebook that runs this; silent without a terminal."""
     if not wanted or sys.stderr is None:
         return tqdm(total=epochs, disable=True)
-    options: dict[str, Any] = {"total": epochs, "unit": " epochs"}
+    options: dict[str, Any] = {"total": epochs, "unit": " epochs"} | ({"initial": done} if done else {})
     if not _in_notebook():
         return tqdm(disable=None, **options)  # None: silent where there is no terminal
     from tqdm import notebook

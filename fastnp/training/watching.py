@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from ..interchange.training import Progress
 from ..kernels.table import BEST, BY_VALIDATION, MIN_DELTA, PATIENCE, STOPPING_COLUMNS, WAITS, is_better
+from ..optimizers.snapshot import Snapshot, snapshot
 from .early_stopping import EarlyStopping
 from .history import History
-from .snapshot import Snapshot, snapshot
 from .validation import Validation
 
 ENDLESS = 2**53  # epochs; up to here all integers are doubles
@@ -38,9 +39,11 @@ class Watch:
             self.stopping[PATIENCE], self.stopping[MIN_DELTA] = min(settings.patience, ENDLESS), settings.min_delta
             self.stopping[BY_VALIDATION] = settings.monitor == "validation_loss"
             self.restores = settings.restore_best
+        self.monitor = None if settings is None else settings.monitor
         self.sees_nothing = validation is None and settings is None
         self._at: tuple[int, float] | None = None  # the best epoch, and its loss
         self._left: Snapshot | None = None
+        self.restored = False
 
     @property
     def stops(self) -> bool:
@@ -63,9 +66,25 @@ class Watch:
         self._left, self._at = left, (epoch, self.history.loss[place])
         self.history.best_epoch = place
 
+    def told(self, progress: Progress) -> None:
+        """Note what a run that is broken off here has to know, to go on."""
+        progress.monitor, progress.left = self.monitor, self._left
+        progress.best, progress.waits = float(self.stopping[BEST]), int(self.stopping[WAITS])
+        if self._at is not None:
+            progress.best_epoch, progress.best_loss = self._at
+
+    def go_on(self, progress: Progress) -> None:
+        """Go on from there; where something else was monitored, it begins anew."""
+        if progress.monitor is not None and progress.monitor == self.monitor:
+            self.stopping[BEST], self.stopping[WAITS] = progress.best, progress.waits
+            self._left = progress.left if self.restores else None
+            if progress.best_epoch is not None:
+                self._at = progress.best_epoch, progress.best_loss
+
     def restore(self) -> tuple[int, float] | None:
         """Go back to what the best epoch left, where that is wanted; returns which one it was, and its loss."""
         if self._left is None:
             return None
         self._left.restore(self._model, self._optimizer)
+        self._left, self.restored = None, True
         return self._at

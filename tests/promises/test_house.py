@@ -98,6 +98,7 @@ FLOORS = [  # from the top; on each, what imports only what is on it or below
     {"commands", "__main__", "estimators"},
     {""},
     {"trust", "training"},
+    {"interchange"},
     {"layers"},
     {"program", "optimizers", "losses"},
     {"tensor", "arena", "data", "datasets", "initializers"},

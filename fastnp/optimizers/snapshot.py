@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..optimizers.arenas import ArenaOptimizer
-from ..optimizers.kept import Held
-from ..optimizers.optimizer import Optimizer
 from ..program.op import Rule, own_of
 from ..tensor import Tensor
+from .arenas import ArenaOptimizer
+from .kept import Held
+from .optimizer import Optimizer
 
 
 class Snapshot(NamedTuple):
@@ -51,9 +51,15 @@ def snapshot(model: Any, optimizer: Any, around: tuple[Any, ...] = ()) -> Snapsh
     kept = {key: [array.copy() for array in arrays] for key, arrays in _kept(optimizer)}
     own = {} if own_of(optimizer, "_kernel_rule", Rule) is not None else _attributes(optimizer)
     copies = {name: copy.deepcopy(value) for name, value in own.items() if _is_plain_data(value)}
-    others = [value for value in own.values() if isinstance(value, ArenaOptimizer)]
-    inside = [(other, snapshot(model, other, around)) for other in others if all(other is not by for by in around)]
+    inside = [(other, snapshot(model, other, around)) for other in own_optimizers(optimizer, around)]
     return Snapshot(tensors, data, kept, getattr(optimizer, "updates", None), copies, inside)
+
+
+def own_optimizers(optimizer: Any, around: tuple[Any, ...]) -> list[Any]:
+    """The library's optimizers that one of the user's own has, but those that are `around` it."""
+    own = {} if own_of(optimizer, "_kernel_rule", Rule) is not None else _attributes(optimizer)
+    others = [value for value in own.values() if isinstance(value, ArenaOptimizer)]
+    return [other for other in others if all(other is not by for by in around)]
 
 
 def snapshot_of(held: Held, data: np.ndarray, kept: np.ndarray, updates: int) -> Snapshot:

@@ -1,0 +1,1 @@
+"""Files: models, and what trains them, in safetensors files without any code in them."""

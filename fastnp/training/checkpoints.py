@@ -1,0 +1,87 @@
+"""Files from which a run goes on: when they are written, and what a run that goes on begins with."""
+
+from typing import Any
+
+from ..checks import check_positive_integer
+from ..interchange.files import noted_all, save
+from ..interchange.replacing import checked_target
+from ..interchange.training import Progress, running, take
+from .early_stopping import EarlyStopping
+from .epoch import Parts
+from .history import History
+from .watching import ENDLESS, Watch
+
+
+class Checkpoints:
+    """How far a run is. Where there is a path, this is written there every so many epochs, and when it ends.
+
+    `start` is how many epochs were done by a run that was broken off, of which this is the rest.
+    """
+
+    def __init__(self, path: Any, every: int, parts: Parts, epochs: int, settings: EarlyStopping | None, watch: Watch):
+        self._path, self._every = path, check_positive_integer("fit", "every", every)
+        self._parts, self._epochs, self._settings, self._watch = parts, epochs, settings, watch
+        found = take(parts.optimizer)
+        self.goes_on = found is not None
+        self.start = self._done = 0 if found is None else found.done
+        self.stopped = found is not None and found.stopped
+        if found is not None:
+            _fill(watch.history, found.history)
+            watch.go_on(found)
+        if path is not None:
+            checked_target(path)
+            self._note({})  # what a file cannot hold is refused before anything is trained
+
+    def __enter__(self) -> "Checkpoints":
+        running[id(self._parts.optimizer)] = self._progress
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        running.pop(id(self._parts.optimizer), None)
+
+    def _progress(self) -> Progress:
+        progress = Progress(self._done, self.stopped, type(self._parts.loss_fn).__name__)
+        self._watch.told(progress)
+        return progress
+
+    def _given(self) -> dict[str, Any]:
+        of = {"optimizer": self._parts.optimizer, "dataloader": self._parts.dataloader}
+        return {**of, "history": self._watch.history, "early_stopping": self._settings}
+
+    def _note(self, tensors: dict[str, Any]) -> None:
+        noted_all(self._parts.model, tensors, **self._given())
+
+    def until_next(self, epoch: int) -> int:
+        """How many epochs after this one there is something to write."""
+        return ENDLESS if self._path is None else self._every - epoch % self._every
+
+    def counts(self, epoch: int) -> None:
+        """So many epochs are done, which a callback is told of next."""
+        self._done = epoch
+
+    def passes(self, epoch: int) -> None:
+        """So many epochs are done, and a callback has been told of it; more may follow."""
+        ends = epoch >= self._epochs or self._watch.stops  # which `ends` is told of
+        if self._path is not None and epoch % self._every == 0 and not ends:
+            self._write()
+
+    def ends(self) -> None:
+        """The run has ended, and left what it leaves."""
+        if self._path is not None and (not self.goes_on or self._done > self.start or self._watch.restored):
+            self._write()
+
+    def _write(self) -> None:
+        save(self._path, self._parts.model, **self._given())
+
+
+def _fill(history: History, numbers: dict[str, Any] | None) -> None:
+    """Begin with what a history had. Raises ValueError for one that has begun otherwise."""
+    if numbers is None or history.loss == numbers["loss"]:
+        return
+    if history.loss:
+        raise ValueError(
+            f"fit: history has {len(history.loss)} epochs, that of the run that goes on had {len(numbers['loss'])}; "
+            "give a new History, or the one that was loaded"
+        )
+    for name, values in numbers.items():
+        setattr(history, name, values)
