@@ -23,6 +23,7 @@ from .. import (
 )
 from ..backend import BACKENDS, get_backend, kernels, use_backend
 from .refusal import refused, told_when_diverged
+from .saving import SAVE, check_saving, saved
 from .sin import plotting
 from .warmup import DTYPES
 
@@ -75,6 +76,13 @@ class Training:
             validation=self._validation, early_stopping=self._stopping, progress=progress,
         )  # fmt: skip
 
+    def save(self, path: Path | None, history: History) -> None:
+        """Save model and training in a file, where that is asked for."""
+        saved(
+            path, self.model, optimizer=self._optimizer, dataloader=self.loader, history=history,
+            early_stopping=self._stopping, loss_fn=CrossEntropy(),
+        )  # fmt: skip
+
 
 @click.command(context_settings={"show_default": True})
 @click.option("--epochs", type=click.IntRange(min=0), default=200, help="Passes over the data, at most.")
@@ -85,6 +93,7 @@ class Training:
 @click.option("--backend", type=click.Choice(BACKENDS), default=get_backend, show_default="FASTNP_BACKEND, else numba")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, help="Fixes everything that is drawn.")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Save a picture (png, pdf or svg).")
+@SAVE
 def digits(
     epochs: int,
     patience: int,
@@ -94,6 +103,7 @@ def digits(
     backend: str,
     seed: int,
     plot: Path | None,
+    save_path: Path | None,
 ) -> None:
     """Tell handwritten digits with a small network.
 
@@ -102,6 +112,7 @@ def digits(
     """
     if plot:
         plotting(plot)
+    check_saving(save_path)
     data = split_digits(seed)
     with refused(), use_backend(backend), np.errstate(over="ignore", invalid="ignore"):  # DivergedError tells of these
         training = Training(data, batch_size, learning_rate, patience, seed, dtype)
@@ -122,6 +133,7 @@ def digits(
         with refused():
             figure.savefig(plot)
         click.echo(f"picture             {plot}")
+    training.save(save_path, history)
 
 
 def _report(history: History, right: np.ndarray, seconds: float, steps: int, backend: str) -> None:

@@ -9,6 +9,7 @@ import click
 from .. import __version__ as version
 from .check import check
 from .digits import digits
+from .info import info
 from .sin import sin
 from .warmup import warmup
 
@@ -34,6 +35,7 @@ def cli(context: click.Context) -> None:
 
 cli.add_command(check)
 cli.add_command(digits)
+cli.add_command(info)
 cli.add_command(sin)
 cli.add_command(warmup)
 

@@ -14,6 +14,7 @@ from .. import (
     ArrayDataset,
     DataLoader,
     HeNormal,
+    History,
     Linear,
     Normal,
     Optimizer,
@@ -24,6 +25,7 @@ from .. import (
 from ..backend import BACKENDS, get_backend, kernels, use_backend
 from ..datasets import read_points, sin_curve, sin_data
 from .refusal import refused, told_when_diverged
+from .saving import SAVE, check_saving, saved
 from .warmup import DTYPES, compile_training
 
 INITIALIZERS = {"normal": Normal, "he": HeNormal}
@@ -53,6 +55,7 @@ def sin_network(init: str, dtype: str) -> Sequential:
 @click.option("--backend", type=click.Choice(BACKENDS), default=get_backend, show_default="FASTNP_BACKEND, else numba")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, help="Fixes everything that is drawn.")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Save a picture (png, pdf or svg).")
+@SAVE
 @click.option("--x", "x_path", type=FILE, help="Train on all points of these files (.npy) instead.")
 @click.option("--y", "y_path", type=FILE, help="With --x, as many numbers.")
 def sin(
@@ -65,6 +68,7 @@ def sin(
     backend: str,
     seed: int,
     plot: Path | None,
+    save_path: Path | None,
     x_path: Path | None,
     y_path: Path | None,
 ) -> None:
@@ -76,6 +80,7 @@ def sin(
     if (x_path is None) != (y_path is None):
         raise click.ClickException(f"--{'y' if y_path is None else 'x'} is missing: --x and --y go together")
     pictures = plotting(plot) if plot else None
+    check_saving(save_path)
     np.random.seed(seed)
     with refused(), use_backend(backend):
         x, y = _points(x_path, y_path)
@@ -89,7 +94,8 @@ def sin(
     truth = sin_curve(grid)
     with use_backend(backend), np.errstate(over="ignore", invalid="ignore"):  # DivergedError tells of these
         compile_training(dtype)
-        losses, seconds = _trained(model, optimizer, loader, epochs)
+        history, seconds = _trained(model, optimizer, loader, epochs)
+        losses = history.loss
         fitted = model.predict(grid)
         squared_error = np.mean((fitted - truth) ** 2)
         running = kernels().name
@@ -99,6 +105,7 @@ def sin(
         with refused():
             pictures.draw_fit(x, y, grid, truth, fitted, losses).savefig(plot)
         click.echo(f"picture             {plot}")
+    saved(save_path, model, optimizer=optimizer, dataloader=loader, history=history, loss_fn=MSE())
     if losses and not losses[-1] < LEARNED:
         click.echo(f"fastnp: {_hint(init)}", err=True)
 
@@ -123,12 +130,12 @@ def _points(x_path: Path | None, y_path: Path | None) -> tuple[np.ndarray, np.nd
     return x[picked], y[picked]
 
 
-def _trained(model: Sequential, optimizer: Optimizer, loader: DataLoader, epochs: int) -> tuple[list[float], float]:
-    """Train: the losses, and how many seconds it took."""
+def _trained(model: Sequential, optimizer: Optimizer, loader: DataLoader, epochs: int) -> tuple[History, float]:
+    """Train: its history, and how many seconds it took."""
     start = time.perf_counter()
     with told_when_diverged():
-        losses = fit(model, MSE(), optimizer, loader, epochs).loss
-    return losses, time.perf_counter() - start
+        history = fit(model, MSE(), optimizer, loader, epochs)
+    return history, time.perf_counter() - start
 
 
 def _report(losses: list[float], squared_error: float, seconds: float, steps: int, backend: str) -> None:

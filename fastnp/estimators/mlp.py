@@ -13,6 +13,7 @@ from ..warned import warn
 from .callbacks import Task
 from .fitted import Fitted
 from .judge import Judge
+from .kept import noted_estimator
 from .lbfgs import Whole, minimize
 from .network import Network, Plan
 from .objective import Objective
@@ -218,6 +219,10 @@ class MLP(Fitted):
             return float(scorer(unnamed, own.X, own.y, **weight))
 
         return score, False
+
+    def _noted(self, tensors: dict[str, np.ndarray]) -> dict[str, Any]:
+        """This estimator, for a file."""
+        return noted_estimator(self, tensors)
 
     def _check_solver(self) -> bool:
         if self.solver not in STOCHASTIC:

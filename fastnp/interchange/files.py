@@ -16,18 +16,8 @@ from .plain import Tensors, tensors_named
 from .records import into_history, into_settings, noted_history, noted_settings
 from .training import give, into_optimizer, noted_optimizer, noted_progress, read_progress, running
 
-PARTS = {
-    "format",
-    "version",
-    "model",
-    "estimator",
-    "optimizer",
-    "dataloader",
-    "history",
-    "early_stopping",
-    "numpy",
-    "run",
-}
+OF_TRAINING = {"optimizer", "dataloader", "history", "early_stopping", "loss_fn", "numpy", "run"}
+PARTS = {"format", "version", "model", "estimator"} | OF_TRAINING
 
 
 @cache
@@ -46,6 +36,7 @@ def save(
     dataloader: Any = None,
     history: Any = None,
     early_stopping: Any = None,
+    loss_fn: Any = None,
 ) -> None:
     """Write a model into a file, a safetensors file, with as much of its training as is given.
 
@@ -63,6 +54,7 @@ def save(
             your own.
         history: a `History`.
         early_stopping: the settings of an `EarlyStopping`.
+        loss_fn: its name, for `fastnp info` to tell.
 
     With any of these, the state of NumPy's global generator is kept, too; and in a callback of `fit`, how far the run
     of this optimizer is. `fit(…, checkpoint=path)` does so by itself. Not kept: gradients, the last input and output of
@@ -71,15 +63,18 @@ def save(
     Raises TypeError for what a file cannot hold, by name, OSError where it cannot be written.
     """
     tensors: Tensors = {}
-    write(path, tensors, noted_all(model, tensors, optimizer, dataloader, history, early_stopping))
+    notes = noted_all(model, tensors, optimizer, dataloader, history, early_stopping, loss_fn)
+    write(path, tensors, notes)
 
 
 def noted_all(
-    model: Any, tensors: Tensors, optimizer: Any, dataloader: Any, history: Any, early_stopping: Any
+    model: Any, tensors: Tensors, optimizer: Any, dataloader: Any, history: Any, early_stopping: Any, loss_fn: Any
 ) -> dict[str, Any]:
     """All that `save` writes: notes, and tensors into `tensors`. Raises TypeError for what a file cannot hold."""
     notes: dict[str, Any] = {"version": _version()}
     if hasattr(type(model), "_noted"):
+        if (optimizer, dataloader, history, early_stopping, loss_fn) != (None,) * 5:
+            raise TypeError("save: an estimator is saved by itself, without optimizer=, dataloader= and the like")
         return notes | {"estimator": model._noted(tensors)}
     notes["model"] = described(model)
     for parameter in parameters_of(model):
@@ -94,6 +89,8 @@ def noted_all(
         notes["early_stopping"] = noted_settings(early_stopping)
     if len(notes) > 2:
         notes["numpy"] = noted_global(tensors)
+    if loss_fn is not None:
+        notes["loss_fn"] = type(loss_fn).__name__
     run = running.get(id(optimizer))
     if run is not None:
         notes["run"] = noted_progress(model, optimizer, run(), tensors)

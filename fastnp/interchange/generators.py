@@ -54,6 +54,10 @@ def into_global(container: Container, note: Any) -> Callable[[], None]:
     kind = np.random.get_state(legacy=False)["bit_generator"]
     if state["bit_generator"] != kind:
         raise container.fault(f"NumPy's global generator was {state['bit_generator']}, here it is {kind}")
+    try:
+        np.random.RandomState(getattr(np.random, kind)(0)).set_state(state)
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
+        raise container.fault(f"the state of NumPy's global generator cannot be read: {error}") from error
     return lambda: np.random.set_state(state)
 
 

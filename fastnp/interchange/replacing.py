@@ -28,66 +28,70 @@ def replace(path: Any, parts: Sequence[Any]) -> None:
     It is on the disk before it takes the place. Raises OSError, which names the path: then, and after Ctrl-C, what was
     there is there still, and nothing else.
     """
-    target = checked_target(path)
-    beside = target.with_name(f".{target.name[:200]}.{secrets.token_hex(8)}")
+    target = os.path.realpath(os.fspath(path))
+    folder, name = os.path.split(target)
+    beside = os.path.join(folder, f".{name[:200]}.{secrets.token_hex(8)}")
     try:
-        if not _without_name(target, beside, parts):
+        if not _without_name(target, folder, beside, parts):
             _with_name(target, beside, parts)
-        _sync_folder(target.parent)
+        _sync_folder(folder)
     except OSError as error:
         raise type(error)(error.errno, error.strerror or str(error), os.fspath(path)) from error
 
 
-def _without_name(target: Path, beside: Path, parts: Sequence[Any]) -> bool:
+def _without_name(target: str, folder: str, beside: str, parts: Sequence[Any]) -> bool:
     """Write a file that has no name until it is whole; whether that can be done here."""
     if not NAMELESS:
         return False
-    handle = -1
+    handle, has_name = -1, False
     try:
         try:
-            handle = os.open(target.parent, NAMELESS | os.O_WRONLY, 0o666)
+            handle = os.open(folder, NAMELESS | os.O_WRONLY, 0o666)
         except OSError:  # not every file system has these
             return False
         _fill(handle, target, parts)
+        has_name = True  # before it has one, for Ctrl-C
         try:  # a folder's handle, which an absolute path does without, makes Python call what follows the link
             os.link(f"/proc/self/fd/{handle}", beside, src_dir_fd=handle, follow_symlinks=True)
         except OSError:
             return False
-        beside.replace(target)
+        os.replace(beside, target)
+        has_name = False
         return True
     finally:
-        _leave(handle, beside)
+        _leave(handle, beside if has_name else None)
 
 
-def _with_name(target: Path, beside: Path, parts: Sequence[Any]) -> None:
+def _with_name(target: str, beside: str, parts: Sequence[Any]) -> None:
     handle = -1
     try:
         handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY, 0o666)
         _fill(handle, target, parts)
         os.close(handle)
         handle = -1
-        beside.replace(target)
+        os.replace(beside, target)
     finally:
         _leave(handle, beside)
 
 
-def _fill(handle: int, target: Path, parts: Sequence[Any]) -> None:
-    with open(handle, "wb", closefd=False) as file:
+def _fill(handle: int, target: str, parts: Sequence[Any]) -> None:
+    with open(handle, "wb", buffering=1 << 16, closefd=False) as file:
         for part in parts:
             file.write(part)
     with contextlib.suppress(FileNotFoundError, AttributeError):
-        os.fchmod(handle, stat.S_IMODE(target.stat().st_mode))
+        os.fchmod(handle, stat.S_IMODE(os.stat(target).st_mode))
     os.fsync(handle)
 
 
-def _leave(handle: int, beside: Path) -> None:
+def _leave(handle: int, beside: str | None) -> None:
     if handle >= 0:
         os.close(handle)
-    with contextlib.suppress(FileNotFoundError):
-        beside.unlink()
+    if beside is not None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(beside)
 
 
-def _sync_folder(folder: Path) -> None:
+def _sync_folder(folder: str) -> None:
     """Let the disk know where the file is, on systems where that can be asked for."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)

@@ -32,7 +32,7 @@ def noted_optimizer(model: Any, optimizer: Any, tensors: Tensors) -> dict[str, A
     names = {id(tensor): name for name, tensor in named.items()}
     settings = {name: getattr(optimizer, name) for name in _settings(optimizer)}
     of_model = frozenset(name for name in named if not name.startswith("other."))
-    state = noted_snapshot(snapshot(model, optimizer), optimizer, named, tensors, "optimizer", of_model)
+    state = noted_snapshot(snapshot(model, optimizer, copies=False), optimizer, named, tensors, "optimizer", of_model)
     notes = {
         "class": type(optimizer).__name__,
         "settings": {name: noted(value, tensors, name) for name, value in settings.items() if is_plain(value)},
@@ -121,7 +121,6 @@ class Progress:
 
     done: int = 0
     stopped: bool = False
-    loss_fn: str = ""
     monitor: str | None = None
     best: float = float("inf")
     waits: int = 0
@@ -161,7 +160,7 @@ def read_progress(container: Container, notes: Any, model: Any, optimizer: Any) 
 
 _NONE = type(None)
 _NUMBERS = {
-    "done": (int,), "stopped": (bool,), "loss_fn": (str,), "monitor": (str, _NONE), "best": (float,), "waits": (int,),
+    "done": (int,), "stopped": (bool,), "monitor": (str, _NONE), "best": (float,), "waits": (int,),
     "best_epoch": (int, _NONE), "best_loss": (float,),
 }  # fmt: skip
 

@@ -43,16 +43,19 @@ class Snapshot(NamedTuple):
             left.restore(model, other)
 
 
-def snapshot(model: Any, optimizer: Any, around: tuple[Any, ...] = ()) -> Snapshot:
-    """Of all parameters of a model and an optimizer, which others may be `around`, as they are now."""
+def snapshot(model: Any, optimizer: Any, around: tuple[Any, ...] = (), copies: bool = True) -> Snapshot:
+    """Of all parameters of a model and an optimizer, which others may be `around`, as they are now.
+
+    Without `copies` it is one for the moment: of parameters, and of what is kept of them, it has the arrays themselves.
+    """
     around = *around, optimizer
     tensors = _tensors(model, optimizer)
-    data = {key: tensor.data.copy() for key, tensor in tensors.items()}
-    kept = {key: [array.copy() for array in arrays] for key, arrays in _kept(optimizer)}
+    data = {key: tensor.data.copy() if copies else tensor.data for key, tensor in tensors.items()}
+    kept = {key: [array.copy() if copies else array for array in arrays] for key, arrays in _kept(optimizer)}
     own = {} if own_of(optimizer, "_kernel_rule", Rule) is not None else _attributes(optimizer)
-    copies = {name: copy.deepcopy(value) for name, value in own.items() if _is_plain_data(value)}
-    inside = [(other, snapshot(model, other, around)) for other in own_optimizers(optimizer, around)]
-    return Snapshot(tensors, data, kept, getattr(optimizer, "updates", None), copies, inside)
+    attributes = {name: copy.deepcopy(value) for name, value in own.items() if _is_plain_data(value)}
+    inside = [(other, snapshot(model, other, around, copies)) for other in own_optimizers(optimizer, around)]
+    return Snapshot(tensors, data, kept, getattr(optimizer, "updates", None), attributes, inside)
 
 
 def own_optimizers(optimizer: Any, around: tuple[Any, ...]) -> list[Any]:

@@ -40,12 +40,13 @@ class Checkpoints:
         running.pop(id(self._parts.optimizer), None)
 
     def _progress(self) -> Progress:
-        progress = Progress(self._done, self.stopped, type(self._parts.loss_fn).__name__)
+        progress = Progress(self._done, self.stopped)
         self._watch.told(progress)
         return progress
 
     def _given(self) -> dict[str, Any]:
-        of = {"optimizer": self._parts.optimizer, "dataloader": self._parts.dataloader}
+        _, loss_fn, optimizer, dataloader = self._parts
+        of = {"optimizer": optimizer, "dataloader": dataloader, "loss_fn": loss_fn}
         return {**of, "history": self._watch.history, "early_stopping": self._settings}
 
     def _note(self, tensors: dict[str, Any]) -> None:

@@ -56,7 +56,7 @@ def fit(
 
     Args:
         progress: show a bar on stderr where that is a terminal, or in a notebook.
-        callback: called with (epoch, loss) after every epoch, from 0 on; it may change settings, or return True to stop.
+        callback: called with (epoch, loss) after each epoch, from 0; it may change settings, and return True to stop.
         validation: (X, Y), (X, Y, weight) or a loader, whose loss is taken after every epoch by `predict`. Batches of
             a loader count by what their rows weigh (with reduction 'sum' they are added): it is the loss of all.
         early_stopping: an `EarlyStopping`, which stops a training that gets no better and restores the best epoch.
@@ -160,12 +160,9 @@ def _epochs(
                 watched = None if watch.sees_nothing or not freely else watch
                 run = CompiledRun(found, parts.loss_fn, parts.optimizer, parts.dataloader, held, watched)
             is_watched = run.is_watched
-            at_once = (
-                min(epochs - epoch, checkpoints.until_next(epoch))
-                if freely and (is_watched or watch.sees_nothing)
-                else 1
-            )
-            rows = rows_of(parts.dataloader) if epoch and at_once == 1 else None
+            several = freely and (is_watched or watch.sees_nothing)
+            at_once = min(epochs - epoch, checkpoints.until_next(epoch)) if several else 1
+            rows = rows_of(parts.dataloader) if epoch and not several else None
             if rows is not None:  # somebody may have written into them
                 check_targets(parts.model, parts.loss_fn, rows)
             done, error = run.epochs(epoch, at_once, watch.history)

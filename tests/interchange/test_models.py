@@ -7,7 +7,6 @@ import resource
 import stat
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -307,11 +306,11 @@ def test_a_new_file_has_the_usual_permissions(file, tmp_path, way):
 
 def test_the_file_is_on_the_disk_before_it_takes_the_place(file, monkeypatch, way):
     events = []
-    fsync, replace = os.fsync, Path.replace
+    fsync, replace = os.fsync, os.replace
     monkeypatch.setattr(
         os, "fsync", lambda handle: (events.append(stat.S_ISDIR(os.fstat(handle).st_mode)), fsync(handle))
     )
-    monkeypatch.setattr(Path, "replace", lambda *paths: (events.append("replace"), replace(*paths)))
+    monkeypatch.setattr(os, "replace", lambda *paths: (events.append("replace"), replace(*paths)))
     nn.save(file, nn.Linear(2, 3))
     assert events == [False, "replace", True]
 

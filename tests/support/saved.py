@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+from hypothesis import strategies as st
 
 import fastnp as nn
 
@@ -64,3 +65,29 @@ def same(mine, theirs):
         a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
         for a, b in zip(mine, theirs, strict=True)
     )
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(["Linear", "F32"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["tensor", "dict", "float", "x"]), inner)
+    ),
+    max_leaves=5,
+)
+
+
+def places_in(value, at=()):
+    """The places of all parts of notes."""
+    yield at
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from places_in(inner, (*at, key))
+
+
+def put_something_else(notes, data):
+    """Put any JSON in the place of any part of notes."""
+    (*before, last) = data.draw(st.sampled_from([place for place in places_in(notes) if place]))
+    at = notes
+    for key in before:
+        at = at[key]
+    at[last] = data.draw(JSON)
