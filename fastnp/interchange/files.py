@@ -120,8 +120,8 @@ def load(
     An optimizer that was saved in the course of a run of `fit`, as a checkpoint is, makes the next `fit` go on with
     that run: its `epochs` count from the start of the run, and it comes to the bits of the run that was not broken off,
     early stopping with its best epoch included. A run that had ended has nothing left to do. What is not restored: data
-    sets, samplers and loaders of your own, losses, learning rates by a function of your own, which the optimizer has to
-    have already, and what `save` does not keep.
+    sets, samplers and loaders of your own, losses, the generator of a loader of validation data, learning rates by a
+    function of your own, which the optimizer has to have already, and what `save` does not keep.
 
     Returns the model, or the estimator. Raises BadFileError, a ValueError, for a file that is not whole, has something
     in it that this version does not know, or does not fit what is to be filled, none of which is then changed; OSError

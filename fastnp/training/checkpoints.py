@@ -5,7 +5,7 @@ from typing import Any
 from ..checks import check_positive_integer
 from ..interchange.files import noted_all, save
 from ..interchange.replacing import checked_target
-from ..interchange.training import Progress, running, take
+from ..interchange.training import Progress, give, running, take
 from .early_stopping import EarlyStopping
 from .epoch import Parts
 from .history import History
@@ -21,16 +21,20 @@ class Checkpoints:
     def __init__(self, path: Any, every: int, parts: Parts, epochs: int, settings: EarlyStopping | None, watch: Watch):
         self._path, self._every = path, check_positive_integer("fit", "every", every)
         self._parts, self._epochs, self._settings, self._watch = parts, epochs, settings, watch
+        if path is not None:
+            checked_target(path)
+            self._note({})  # what a file cannot hold is refused before anything is trained
         found = take(parts.optimizer)
         self.goes_on = found is not None
         self.start = self._done = 0 if found is None else found.done
         self.stopped = found is not None and found.stopped
         if found is not None:
-            _fill(watch.history, found.history)
+            try:
+                _fill(watch.history, found.history)
+            except ValueError:
+                give(parts.optimizer, found)
+                raise
             watch.go_on(found)
-        if path is not None:
-            checked_target(path)
-            self._note({})  # what a file cannot hold is refused before anything is trained
 
     def __enter__(self) -> "Checkpoints":
         running[id(self._parts.optimizer)] = self._progress

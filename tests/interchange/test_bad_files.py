@@ -388,7 +388,7 @@ def test_numbers_that_numpy_lacks(bad, dtype):
         head["0.bias"] |= {"dtype": dtype, "shape": [7, 4 // width]}
 
     change(bad, edit, "header")
-    with pytest.raises(nn.BadFileError, match=r"0\.bias"):
+    with pytest.raises(nn.BadFileError, match=r"0\.bias|no safetensors file"):  # which older ones lack, too
         load_all(bad)
 
 

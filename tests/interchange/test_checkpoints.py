@@ -386,6 +386,10 @@ def test_another_history_is_refused(file):
     nn.load(file, model=again[0], optimizer=again[2])
     with pytest.raises(ValueError, match="fit: history has 2 epochs, that of the run that goes on had 3"):
         nn.fit(*again, 5, history=nn.History([1.0, 2.0]), **options)
+    with pytest.raises(IsADirectoryError):
+        nn.fit(*again, 5, checkpoint=file.parent, **options)
+    assert len(nn.fit(*again, 5, **options).loss) == 5  # and it goes on all the same
+    assert again[2].updates == 45
 
 
 def test_another_data_set_is_refused(file):
