@@ -19,10 +19,10 @@ class Checkpoints:
     """
 
     def __init__(self, path: Any, every: int, parts: Parts, epochs: int, settings: EarlyStopping | None, watch: Watch):
-        self._path, self._every = path, check_positive_integer("fit", "every", every)
+        self._every = check_positive_integer("fit", "every", every)
+        self._path = None if path is None else checked_target(path)  # also where the current folder changes
         self._parts, self._epochs, self._settings, self._watch = parts, epochs, settings, watch
         if path is not None:
-            checked_target(path)
             self._note({})  # what a file cannot hold is refused before anything is trained
         found = take(parts.optimizer)
         self.goes_on = found is not None
