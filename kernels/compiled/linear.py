@@ -12,8 +12,9 @@ the rest (one of two vectors between them was no faster, and took a second more 
 In tiles one vector wide, each sum waits for the one before, and there are few beside it: forward and dx take eight rows
 at once there, where there are so many.
 
-Up to three rows are left over below the tiles of four. Forward has a tile of one row for them, for the sake
-of single samples; dx takes the tile of four for each, with a distance of 0 between its rows, and dw that for all.
+Up to three rows are left over below the tiles of four. There is a tile of one row for them, for the sake of single
+samples; dx, in tiles one vector wide, takes the tile of four for each, with a distance of 0 between its rows, and dw
+that for all.
 
 Where the output is one wide, the weights are a *column*, whose numbers lie side by side (`column`): its products are
 sums of four rows at once, an outer product, and vectors along the inputs.
@@ -127,11 +128,13 @@ def _input_tile(tile, i, x_row, y_row, j, dx, ldx, dy, ldy, wt, ldwt, x, n_in, d
 
 
 @inlined
-def _input_rows(tile, i, j, dx, ldx, dy, ldy, wt, ldwt, x, batch, n_in, depth, masked):
+def _input_rows(tile, rest, i, j, dx, ldx, dy, ldy, wt, ldwt, x, batch, n_in, depth, masked):
+    while batch - i >= 4:
+        _input_tile(tile, i, ldx, ldy, j, dx, ldx, dy, ldy, wt, ldwt, x, n_in, depth, masked)
+        i += 4
     while i < batch:
-        four = batch - i >= 4  # else the same row four times
-        _input_tile(tile, i, ldx * four, ldy * four, j, dx, ldx, dy, ldy, wt, ldwt, x, n_in, depth, masked)
-        i += 4 if four else 1
+        _input_tile(rest, i, 0, 0, j, dx, ldx, dy, ldy, wt, ldwt, x, n_in, depth, masked)
+        i += 1
 
 
 def input_gradient(op, x, work, params, batch):
@@ -145,13 +148,13 @@ def input_gradient(op, x, work, params, batch):
         depth = op.n_out if j < n_in else 0
         _pack_transposed(scratch, ld, columns, at(w, j * ldy), ldy, n_in - j, depth)
         if columns == ld:
-            _input_rows(wide, 0, j, dx, ldx, dy, ldy, scratch, ld, x, batch, n_in, depth, masked)
+            _input_rows(wide, one_row(wide), 0, j, dx, ldx, dy, ldy, scratch, ld, x, batch, n_in, depth, masked)
         else:
             i = 0
             while batch - i >= 8:
                 _input_tile(eight, i, ldx, ldy, j, dx, ldx, dy, ldy, scratch, ld, x, n_in, depth, masked)
                 i += 8
-            _input_rows(narrow, i, j, dx, ldx, dy, ldy, scratch, ld, x, batch, n_in, depth, masked)
+            _input_rows(narrow, narrow, i, j, dx, ldx, dy, ldy, scratch, ld, x, batch, n_in, depth, masked)
         j += columns
 
 
@@ -220,7 +223,7 @@ def column_input_gradient(op, x, work, params, batch):
     dx, dy, w, ldx, ldy = at(work, op.dx), at(work, op.dy), at(params, op.weights), op.ld_in, op.ld_out
     tile = zeros(dx, 4, 1)
     for j in range(0, ldx, width(tile)):
-        _input_rows(tile, 0, j, dx, ldx, dy, ldy, at(w, j), 0, x, batch, op.n_in, 1, op.masked != 0)
+        _input_rows(tile, tile, 0, j, dx, ldx, dy, ldy, at(w, j), 0, x, batch, op.n_in, 1, op.masked != 0)
 
 
 def column_parameters(rule, ahead):
