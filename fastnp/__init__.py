@@ -20,6 +20,7 @@ from .backend import get_backend, set_backend, use_backend
 from .data.dataset import ArrayDataset, Dataset
 from .data.loader import DataLoader
 from .data.sampler import BatchSampler
+from .embedding.jit import jit
 from .errors import BadFileError, CheckFailed, DivergedError
 from .initializers import (
     Constant,
@@ -111,6 +112,7 @@ __all__ = [
     "fit",
     "get_backend",
     "gradient_check",
+    "jit",
     "load",
     "save",
     "set_backend",

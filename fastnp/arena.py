@@ -10,6 +10,7 @@ import numpy as np
 from .arrays import aligned_zeros
 from .kernels import padded
 from .kernels.blocks import ARENA_FLAGS, DEAD, STALE
+from .listeners import tell
 from .overrides import count_change, put
 
 
@@ -69,10 +70,13 @@ class Arena:
         self._storage = both[:room], both[room:]
         self._begin(size)
         self._tensors = list(map(weakref.ref, tensors))
+        moves = any(tensor._placed is not None for tensor in tensors)
         offset = 0
         for tensor in tensors:
             _move(tensor, self, offset)
             offset += tensor._layout.size
+        if moves:
+            tell()  # now that all of them are here
 
     def _begin(self, size: int) -> None:
         self.data, self.grad = self._storage[0][:size], self._storage[1][:size]
@@ -108,6 +112,7 @@ class Arena:
         for tensor in tensors:
             _move(tensor, arena, offset)
             offset += tensor._layout.size
+        tell()
 
     def taken_over(self, tensor: Any) -> None:
         """The only tensor that was here is another from now on."""

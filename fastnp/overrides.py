@@ -10,6 +10,8 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeGuard, TypeVar
 
+from .listeners import tell
+
 changes = 0  # so far: methods replaced on objects, layers and parameters listed or unlisted, tensors that moved
 
 T = TypeVar("T")
@@ -126,6 +128,7 @@ def count_change() -> None:
     """Let everything that was decided so far be decided anew."""
     global changes
     changes += 1
+    tell()
 
 
 def _counted(method: Callable[..., Any]) -> Callable[..., Any]:

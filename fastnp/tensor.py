@@ -8,6 +8,7 @@ import numpy as np
 from .arena import Arena, Layout, Place, layout_of
 from .arrays import check_dtype, real_array
 from .checks import check_flag
+from .listeners import tell
 from .overrides import Checks, Watched, put
 
 
@@ -123,6 +124,7 @@ class Tensor(Watched):
         self._place.arena.die()
         new._place.arena.taken_over(self)
         put(self, _placed=new._place, _layout=new._layout, dtype=new.dtype)
+        tell()
 
     def __str__(self) -> str:
         return f"Tensor shape: {self.shape}, data: {self.data}"

@@ -10,7 +10,7 @@ import numpy as np
 
 import fastnp
 
-from .. import MSE, SGD, ArrayDataset, Constant, DataLoader, Layer, Linear, ReLU, Sequential, fit
+from .. import MSE, SGD, ArrayDataset, Constant, DataLoader, Layer, Linear, ReLU, Sequential, fit, jit
 from ..backend import import_kernels, kernels, use_backend
 from ..optimizers.singly import SQUARES_PART
 from ..program.op import Kind, Rule
@@ -57,7 +57,7 @@ def compile_training(dtype: str) -> tuple[Sequential, SGD, MSE]:
 
 
 def compile_everything(dtype: str) -> None:
-    """As `compile_training`, with validation, too; the kernels of a loop written out, and all parts."""
+    """As `compile_training`, with validation, too; a loop written out; all parts; and what `jit` needs."""
     char = np.dtype(dtype).char
     for name in part_names():
         kernels().parts[name, char]
@@ -70,6 +70,7 @@ def compile_everything(dtype: str) -> None:
     loss_fn(model(x), x)
     model.backward(loss_fn.backward())
     optimizer.step()
+    jit(model)
 
 
 @click.command()

@@ -72,15 +72,19 @@ def _tell_apart(layers: Iterable[Layer]) -> None:
 
 def _run(layers: Sequence[BuiltIn], dtype: np.dtype | None) -> Sequence[Run | Layer]:
     """Built-in layers as one run; without a width, or a dtype, they stay as they are."""
+    ops = ops_of(layers)
+    return [Run(layers, Program(ops, dtype))] if ops and dtype is not None else layers
+
+
+def ops_of(layers: Sequence[BuiltIn]) -> list[Op]:
+    """Built-in layers as operations one behind the other; none where no layer says how wide anything is."""
     widths = [width for layer in layers if (width := layer._widths()) is not None]
-    if not widths or dtype is None:
-        return layers
-    n = widths[0][0]
+    n = widths[0][0] if widths else 0
     ops: list[Op] = []
-    for layer in layers:
+    for layer in layers if widths else ():
         ops.append(layer._op(n))
         n = ops[-1].n_out
-    return [Run(layers, Program(ops, dtype))]
+    return ops
 
 
 def check_widths(layers: Iterable[Layer]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from ..arena import Arena
 from ..arrays import aligned_zeros
 from ..kernels import SCRATCH_ROW_BYTES, padded
-from ..kernels.blocks import block_of_pass
+from ..kernels.blocks import ARENA_FLAGS, block_of_pass
 from ..kernels.table import ROW, Row, as_integers, rows
 from .op import NumbersAt, Op
 
@@ -58,6 +58,7 @@ class Workspace:
         self.noises = [(op.noise, self.memory(row)) for row, op in enumerate(ops) if op.noise]
         self._is_all = is_all
         self._blocks: dict[Any, np.ndarray] = {}
+        self._no_flags = np.zeros(ARENA_FLAGS, np.int64)  # where no gradients are left in the arena
 
     def x(self, count: int) -> np.ndarray:
         """The first rows of the program's input, with their pads."""
@@ -101,6 +102,12 @@ class Workspace:
         """Whether the block of a pass backward is there."""
         return (kernels.forward, None) in self._blocks
 
+    def to_input(self, kernels: Any) -> np.ndarray:
+        """The block of a pass forward, and of one backward that leaves the gradient of the input alone."""
+        key = kernels.forward, "input"
+        block = self._blocks.get(key)
+        return self._made(key, True, self._link_to_input, kernels) if block is None else block
+
     def apart(self, kernels: Any, row: int) -> np.ndarray:
         """The block of a pass backward through one operation, as if there were no others."""
         key = kernels.forward, row
@@ -122,7 +129,8 @@ class Workspace:
         """A block for these rows."""
         table, arena = np.array(self.rows, ROW), self.arena
         link(table, *arguments)
-        block = block_of_pass(as_integers(table), self.work, arena.data, arena.grad, arena.flags, whole)
+        flags = self._no_flags if link == self._link_to_input else arena.flags
+        block = block_of_pass(as_integers(table), self.work, arena.data, arena.grad, flags, whole)
         self._blocks[key] = block
         return block
 
@@ -142,12 +150,21 @@ class Workspace:
         if trained is not None:
             first = next(i for i, of in enumerate(trained) if of is not None)
         for i, op in enumerate(self._ops):
-            if i > first and not (i + 1 < len(table) and table["masked"][i + 1]):
-                table["input"][i] = kernels.parts[f"{op.part}.input", self._dtype.char]
+            if i > first:
+                self._link_input(table, kernels, i)
             of = NumbersAt(0, 0) if trained is None else trained[i]
             if op.kind.weights and of is not None:
                 table["parameters"][i] = kernels.parts[f"{op.part}.parameters.{rule}", self._dtype.char]
                 table["weight_numbers"][i], table["bias_numbers"][i] = of
+
+    def _link_input(self, table: np.ndarray, kernels: Any, i: int) -> None:
+        if not (i + 1 < len(table) and table["masked"][i + 1]):  # else it is done
+            table["input"][i] = kernels.parts[f"{self._ops[i].part}.input", self._dtype.char]
+
+    def _link_to_input(self, table: np.ndarray, kernels: Any) -> None:
+        self._link_forward(table, kernels)
+        for i in range(len(table)):
+            self._link_input(table, kernels, i)
 
     def _link_apart(self, table: np.ndarray, kernels: Any) -> None:
         table["masked"] = 0

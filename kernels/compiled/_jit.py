@@ -15,7 +15,18 @@ from .._folder import is_ours, source_digest
 from .._shelter import sheltered
 from ._cache import cache_of, cache_root, kept_in
 
-__all__ = ["OPTIONS", "cache_root", "inlined", "inner", "is_ours", "kept_in", "kernel", "part", "source_digest"]
+__all__ = [
+    "OPTIONS",
+    "c_function",
+    "cache_root",
+    "inlined",
+    "inner",
+    "is_ours",
+    "kept_in",
+    "kernel",
+    "part",
+    "source_digest",
+]
 
 OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False}
 
@@ -68,12 +79,23 @@ def part(function, signature, name):
     The symbol in the machine code is made from the function's name: many parts are made by one function, and where
     two of them from two processes had one symbol, a second look at an address would find the other.
     """
+    compiled = _compiled(function, signature, name, no_cfunc_wrapper=True)
+    return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+
+
+def c_function(function, signature, name):
+    """As `part`, but what C calls."""
+    compiled = _compiled(function, signature, name, no_cfunc_wrapper=False)
+    return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_cfunc_wrapper_name)
+
+
+def _compiled(function, signature, name, **options):
     own = FunctionType(function.__code__, function.__globals__, name, function.__defaults__, function.__closure__)
     own.__qualname__ = re.sub(r"\W", "_", name)
     own.__module__ = function.__module__
-    dispatcher = numba.njit(own, no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)
+    dispatcher = numba.njit(own, no_cpython_wrapper=True, **options, **OPTIONS)
     dispatcher._cache = cache_of(own, name)
     dispatcher.compile(signature)
     (compiled,) = dispatcher.overloads.values()
     _parts.append(dispatcher)
-    return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+    return compiled

@@ -1,8 +1,10 @@
 """Numbers at an address."""
 
+from llvmlite import ir
 from numba import carray, types
 from numba.extending import intrinsic
 
+from ..nets import LINE
 from ..table import COLUMNS
 from ._jit import inlined
 
@@ -35,6 +37,18 @@ def doubles(typingctx, address, size):
     """The address of so many doubles, as a pointer."""
     result = types.CPointer(types.float64)
     return result(types.int64, types.int64), _from_address(result)
+
+
+@intrinsic
+def aligned(typingctx, p):
+    """The first address from a pointer on where a line of the cache begins."""
+
+    def codegen(context, builder, signature, args):
+        number = context.get_value_type(types.int64)
+        address = builder.add(builder.ptrtoint(args[0], number), ir.Constant(number, LINE - 1))
+        return builder.inttoptr(builder.and_(address, ir.Constant(number, -LINE)), args[0].type)
+
+    return p(p), codegen
 
 
 @inlined

@@ -47,6 +47,7 @@ for dtype, (layer, loss, optimizer) in itertools.product(("float32", "float64"),
     model.predict(x)
     alone = make()
     alone(x), alone.backward(y), alone.predict(x)
+    nn.jit(model).jacobian(x[0])
 print(*(cls.__name__ for cls in layers + losses + optimizers))
 """
 

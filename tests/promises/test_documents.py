@@ -146,6 +146,20 @@ def test_the_example_of_optimizers_runs(numba, capsys):
     assert capsys.readouterr().out.startswith(repr(history))
 
 
+def test_the_example_of_jitted_code_runs(numba, tmp_path, monkeypatch, capsys):
+    """In a file, for Numba keeps what it compiles beside one."""
+    (code,) = examples(TEXTS["README.md"], "Inside jitted code")
+    (tmp_path / "of_the_readme.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    names = vars(importlib.import_module("of_the_readme"))
+    angle, speed = 1.0, 0.0
+    for _ in range(1000):
+        speed -= 0.01 * np.sin(angle)
+        angle += 0.01 * speed
+    assert float(capsys.readouterr().out) == names["pendulum"](names["f"], 1.0, 0.0, 1000, 0.01)
+    assert abs(names["pendulum"](names["f"], 1.0, 0.0, 1000, 0.01) - angle) < 0.2
+
+
 @pytest.mark.parametrize(("title", "module", "bases"), [
     ("Layers and losses", fastnp, (fastnp.Layer, fastnp.Loss, fastnp.Initializer)),
     ("Optimizers and schedules", fastnp, (fastnp.Optimizer,)),

@@ -10,10 +10,13 @@ WINGS = ("compiled", "reference")
 MACHINERY = {
     "blocks",
     "calling",
+    "embedded",
     "given",
+    "jitted",
     "link",
     "mathematics",
     "memory",
+    "methods",
     "operands",
     "plans",
     "powers",

@@ -1,0 +1,1 @@
+"""Networks inside jitted code of the user's own."""
