@@ -146,18 +146,17 @@ def test_the_example_of_optimizers_runs(numba, capsys):
     assert capsys.readouterr().out.startswith(repr(history))
 
 
-def test_the_example_of_jitted_code_runs(numba, tmp_path, monkeypatch, capsys):
-    """In a file, for Numba keeps what it compiles beside one."""
+def test_the_example_of_jitted_code_runs(numba, capsys):
+    """The learned pendulum swings as one does that goes by the law, also where an integrator in Python asks for it."""
     (code,) = examples(TEXTS["README.md"], "Inside jitted code")
-    (tmp_path / "of_the_readme.py").write_text(code, encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
-    names = vars(importlib.import_module("of_the_readme"))
-    angle, speed = 1.0, 0.0
-    for _ in range(1000):
-        speed -= 0.01 * np.sin(angle)
-        angle += 0.01 * speed
-    assert float(capsys.readouterr().out) == names["pendulum"](names["f"], 1.0, 0.0, 1000, 0.01)
-    assert abs(names["pendulum"](names["f"], 1.0, 0.0, 1000, 0.01) - angle) < 0.2
+    names = {}
+    exec(compile(code, "README.md, Inside jitted code", "exec"), names)
+    model, swing, start = names["model"], names["swing"], np.array([2.5, 0.0])
+    learned = swing(fastnp.jit(model), start, 2000, 0.01)
+    assert capsys.readouterr().out.split() == str(learned[-1]).split()
+    true = swing.py_func(lambda s: np.array([-np.sin(s[0]) - 0.1 * s[1]]), start, 2000, 0.01)
+    assert abs(learned - true).max() < 0.1
+    assert np.array_equal(swing.py_func(lambda s: model.predict(s[np.newaxis])[0], start, 50, 0.01), learned[:51])
 
 
 @pytest.mark.parametrize(("title", "module", "bases"), [
