@@ -67,7 +67,11 @@ class Embedded:
             self._pointed_at = None
         arenas = [tensor._place.arena for tensor in self._program.tensors]
         arena = arenas[0]
-        if arena is not self._pointed_at and not arena.dead and all(other is arena for other in arenas):
+        if any(other is not arena for other in arenas):  # until somebody brings them together, which is told, too
+            if self._net is not None:
+                self._net.let_go()
+            self._pointed_at = None
+        elif arena is not self._pointed_at and not arena.dead:
             self._program.follow_tensors()
             self._point()
 

@@ -29,9 +29,10 @@ def jit(model: Layer, copy: bool = False) -> Embedded:
 
     f is of the layers that the model has now, and follows their parameters and settings: trained further, moved by
     an optimizer or a `Sequential` that they join, or behind which another layer is added. It keeps them alive; hold f
-    for as long as jitted code may use it. To train the layers, or to move them, while another thread is inside of a
+    for as long as jitted code may use it, also where a typed list or a jitclass has it: without it, a call raises
+    ValueError. To train the layers, or to move them, while another thread is inside of a
     call is a race: the call may see old numbers, new ones, or memory that is gone. Where they were converted to another
-    dtype, or a method was replaced, a call raises ValueError.
+    dtype, or a method of one was replaced, a call raises ValueError; methods of the model around them are not asked.
 
     As an argument of a jitted function, f leaves its `cache=True` in force; all models of a dtype have one type, and
     another architecture compiles nothing. As a global, its address is in the code: Numba warns, and keeps no cache.

@@ -1,6 +1,7 @@
 """The net of a network, by which jitted code finds it: addresses, and whoever holds what is there."""
 
 import importlib
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,10 +35,17 @@ from ..program.lowering import Workspace
 from ..program.op import Op
 
 AT_ONCE = 32  # rows
+_ended: list[np.ndarray] = []  # the columns of nets that are no more: jitted code may have their addresses for ever
+
+
+def _end(columns: np.ndarray) -> None:
+    """Let code that has the address of these find that there is nothing more for it."""
+    columns[N_IN] = NO_MORE
+    _ended.append(columns)
 
 
 class Net:
-    """The columns of a net for operations, in one place for as long as it lives, and what they name.
+    """The columns of a net for operations, in one place for ever, and what they name for as long as it lives.
 
     `type` is what Numba takes it for, `from_c` the address of the function that C calls with it.
     """
@@ -52,6 +60,7 @@ class Net:
         self.address = address(self.columns)
         self.columns[[SAMPLE, FORWARD, SAMPLE_VJP, VJP, JACOBIAN]] = code[:5]
         self._named: Any = None
+        weakref.finalize(self, _end, self.columns).atexit = False
 
     @property
     def room(self) -> int:

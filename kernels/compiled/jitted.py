@@ -4,6 +4,8 @@ Numba finds a function of the user's that it keeps on disk by the types of its a
 which say what stands where in a net, is in the type.
 """
 
+import functools
+
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -12,12 +14,14 @@ from numba.extending import NativeValue, intrinsic, models, register_model, unbo
 
 from .._folder import source_digest
 
+DIGEST = source_digest()  # of the code that runs, whatever becomes of its files
+
 
 class Jitted(types.Type):
     """A network that computes in a dtype."""
 
     def __init__(self, dtype):
-        self.dtype, self.digest = dtype, source_digest()
+        self.dtype, self.digest = dtype, DIGEST
         super().__init__(f"fastnp.jit({dtype})")
 
     @property
@@ -76,6 +80,7 @@ def column(typingctx, jitted, i):
     return types.int64(jitted, types.intp), codegen
 
 
+@functools.cache
 def type_of(char):
     """The type for a dtype, by its character."""
     return Jitted(types.float32 if char == "f" else types.float64)

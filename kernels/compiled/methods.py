@@ -30,7 +30,7 @@ from .jitted import Jitted, column, net_of
 WIDTH = "fastnp.jit: an array has another width than the network takes or gives"
 COUNT = "fastnp.jit: two arrays differ in how many rows they have"
 SMALL = "fastnp.jit: work is too small; make it with f.workspace()"
-GONE = "fastnp.jit: the model was converted, or a method of it replaced; make another of it by fastnp.jit(model)"
+GONE = "fastnp.jit: the model was converted, moved, let go, or a method of it replaced; make another by fastnp.jit"
 
 
 def _check(name, given, dtype, axes=(1, 2), written=False):

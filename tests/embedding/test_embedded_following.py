@@ -272,3 +272,44 @@ def test_calls_in_jitted_code_leave_no_memory_behind():
     _nrt_python.memsys_disable_stats()
     assert after.alloc - before.alloc == after.free - before.free > 0
     assert after.mi_alloc - before.mi_alloc == after.mi_free - before.mi_free
+
+
+def test_a_list_that_outlives_f_raises():
+    """Its elements are addresses, of which nobody there knows whose they are."""
+    model = nn.Sequential(nn.Linear(4, 3, dtype=np.float64))
+
+    @nb.njit
+    def first(fs, x):
+        return fs[0](x)
+
+    x, f = np.ones((5, 4)), nn.jit(model)
+    fs = nb.typed.List([f])
+    assert np.array_equal(first(fs, x), model.predict(x))
+    del f
+    gc.collect()
+    held = [np.full(15, 4) for _ in range(3000)]  # in the memory that may have been given back
+    with pytest.raises(ValueError, match="fastnp"):
+        first(fs, x)
+    assert len(held) == 3000
+
+
+def test_a_tensor_that_moves_alone_leaves_no_old_numbers():
+    """They are together again when the model is used next; until then a global has none of them."""
+    model = nn.Sequential(nn.Linear(3, 2, dtype=np.float64))
+    f = nn.jit(model)
+
+    @nb.njit
+    def as_global(x):
+        return f(x)
+
+    x = np.ones((2, 3))
+    assert np.array_equal(as_global(x), model.predict(x))
+    weights, bias = model.parameters()
+    weights.convert(weights.dtype)
+    weights.data[...], bias.data[...] = 5, 0
+    try:
+        assert np.array_equal(as_global(x), np.full((2, 2), 15.0))
+    except ValueError as error:
+        assert "fastnp" in str(error)
+    assert np.array_equal(model.predict(x), np.full((2, 2), 15.0))
+    assert np.array_equal(as_global(x), np.full((2, 2), 15.0))
