@@ -80,9 +80,8 @@ def read_estimator(container: Container, classes: dict[str, Any]) -> Any:
         for name in BINARIZER:
             setattr(binarizer, name, read(container, notes["labels"][name]))
         estimator._label_binarizer = binarizer
-    estimator._network = _network(container, notes["plan"], model)
     estimator._best = None
-    estimator._show()
+    estimator._show(_network(container, notes["plan"], model))
     _check(container, estimator)
     return estimator
 

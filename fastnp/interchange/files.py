@@ -58,7 +58,8 @@ def save(
 
     With any of these, the state of NumPy's global generator is kept, too; and in a callback of `fit`, how far the run
     of this optimizer is. `fit(…, checkpoint=path)` does so by itself. Not kept: gradients, the last input and output of
-    layers, attributes that you gave them, and where in an epoch a loop of yours is: save between epochs.
+    layers, attributes that you gave them, what the optimizer of an estimator keeps, by which `partial_fit` would go on,
+    and where in an epoch a loop of yours is: save between epochs.
 
     Raises TypeError for what a file cannot hold, by name, OSError where it cannot be written.
     """
@@ -134,6 +135,8 @@ def load(
     with opened(path) as container, told_of(container):
         _check_parts(container, wanted)
         if "estimator" in container.notes:
+            if model is not None:
+                raise container.fault("holds an estimator, which load returns; it fills no model")
             return _estimator(container)
         new = built(container, container.notes.get("model"))
         check_tensors(container, {parameter.name for parameter in parameters_of(new)})

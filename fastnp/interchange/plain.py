@@ -21,6 +21,8 @@ def noted(value: Any, tensors: Tensors, name: str) -> Any:
     """
     if value is None or type(value) in (bool, int, str):
         return value
+    if isinstance(value, np.str_):
+        return str(value)
     if type(value) is float:
         return value if math.isfinite(value) else {"float": str(value)}
     if isinstance(value, np.generic) and value.dtype in CODES:

@@ -127,6 +127,7 @@ class Progress:
     best_epoch: int | None = None
     best_loss: float = float("nan")
     left: Snapshot | None = None
+    restored: bool = False  # whether the parameters are those of the best epoch
     history: dict[str, Any] | None = None
 
 
@@ -160,7 +161,7 @@ def read_progress(container: Container, notes: Any, model: Any, optimizer: Any) 
 
 _NONE = type(None)
 _NUMBERS = {
-    "done": (int,), "stopped": (bool,), "monitor": (str, _NONE), "best": (float,), "waits": (int,),
+    "done": (int,), "stopped": (bool,), "restored": (bool,), "monitor": (str, _NONE), "best": (float,), "waits": (int,),
     "best_epoch": (int, _NONE), "best_loss": (float,),
 }  # fmt: skip
 

@@ -1,6 +1,9 @@
 """Files from which a run goes on: when they are written, and what a run that goes on begins with."""
 
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..checks import check_positive_integer
 from ..interchange.files import noted_all, save
@@ -8,6 +11,7 @@ from ..interchange.replacing import checked_target
 from ..interchange.training import Progress, give, running, take
 from .early_stopping import EarlyStopping
 from .epoch import Parts
+from .finite import are_finite
 from .history import History
 from .watching import ENDLESS, Watch
 
@@ -22,9 +26,12 @@ class Checkpoints:
         self._every = check_positive_integer("fit", "every", every)
         self._path = None if path is None else checked_target(path)  # also where the current folder changes
         self._parts, self._epochs, self._settings, self._watch = parts, epochs, settings, watch
+        self._parameters = parts.model.parameters()
+        self._finite = path is not None and are_finite(self._parameters)
         if path is not None:
             self._note({})  # what a file cannot hold is refused before anything is trained
-        found = take(parts.optimizer)
+        self._updates, self._around = parts.optimizer.updates, running.get(id(parts.optimizer))
+        self._found = found = take(parts.optimizer)
         self.goes_on = found is not None
         self.start = self._done = 0 if found is None else found.done
         self.stopped = found is not None and found.stopped
@@ -40,8 +47,13 @@ class Checkpoints:
         running[id(self._parts.optimizer)] = self._progress
         return self
 
-    def __exit__(self, *_: object) -> None:
-        running.pop(id(self._parts.optimizer), None)
+    def __exit__(self, error: Any, *_: object) -> None:
+        optimizer = self._parts.optimizer
+        running.pop(id(optimizer), None)
+        if self._around is not None:  # a run inside a callback of that one
+            running[id(optimizer)] = self._around
+        if error is not None and self._found is not None and optimizer.updates == self._updates:
+            give(optimizer, self._found)  # nothing came of this run
 
     def _progress(self) -> Progress:
         progress = Progress(self._done, self.stopped)
@@ -67,12 +79,14 @@ class Checkpoints:
     def passes(self, epoch: int) -> None:
         """So many epochs are done, and a callback has been told of it; more may follow."""
         ends = epoch >= self._epochs or self._watch.stops  # which `ends` is told of
-        if self._path is not None and epoch % self._every == 0 and not ends:
+        due = self._path is not None and epoch % self._every == 0 and not ends
+        if due and (not self._finite or are_finite(self._parameters)):  # else the file before is one to go back to
             self._write()
 
     def ends(self) -> None:
         """The run has ended, and left what it leaves."""
-        if self._path is not None and (not self.goes_on or self._done > self.start or self._watch.restored):
+        news = not self.goes_on or self._done > self.start or self._watch.restored
+        if self._path is not None and (news or not Path(self._path).exists()):
             self._write()
 
     def _write(self) -> None:
@@ -81,7 +95,7 @@ class Checkpoints:
 
 def _fill(history: History, numbers: dict[str, Any] | None) -> None:
     """Begin with what a history had. Raises ValueError for one that has begun otherwise."""
-    if numbers is None or history.loss == numbers["loss"]:
+    if numbers is None or np.array_equal(history.loss, numbers["loss"], equal_nan=True):
         return
     if history.loss:
         raise ValueError(

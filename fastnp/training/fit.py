@@ -74,7 +74,7 @@ def fit(
     check_listeners(history, callback, early_stopping, validation)
     validated = None if validation is None else Validation(model, loss_fn, validation)
     watch = Watch(model, optimizer, history or History(), validated, early_stopping)
-    parts = Parts(model, loss_fn, optimizer, dataloader)
+    parts, stage = Parts(model, loss_fn, optimizer, dataloader), check_flag("fit", "stage", stage)
     with Checkpoints(checkpoint, every, parts, epochs, early_stopping, watch) as checkpoints:
         return _run(parts, epochs, progress, callback, watch, held_ones, stage, checkpoints)
 
@@ -90,7 +90,6 @@ def _run(
     checkpoints: Checkpoints,
 ) -> History:
     """`fit`, of what has been checked; `held_ones` are the parameters of the model that the optimizer holds."""
-    stage = check_flag("fit", "stage", stage)
     if isinstance(parts.model, Sequential):
         parts.model.warn_of_newcomers()
     finite, history = are_finite(held_ones), watch.history

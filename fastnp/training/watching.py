@@ -68,7 +68,7 @@ class Watch:
 
     def told(self, progress: Progress) -> None:
         """Note what a run that is broken off here has to know, to go on."""
-        progress.monitor, progress.left = self.monitor, self._left
+        progress.monitor, progress.left, progress.restored = self.monitor, self._left, self.restored
         progress.best, progress.waits = float(self.stopping[BEST]), int(self.stopping[WAITS])
         if self._at is not None:
             progress.best_epoch, progress.best_loss = self._at
@@ -77,7 +77,8 @@ class Watch:
         """Go on from there; where something else was monitored, it begins anew."""
         if progress.monitor is not None and progress.monitor == self.monitor:
             self.stopping[BEST], self.stopping[WAITS] = progress.best, progress.waits
-            self._left = progress.left if self.restores else None
+            if self.restores:
+                self._left = snapshot(self._model, self._optimizer) if progress.restored else progress.left
             if progress.best_epoch is not None:
                 self._at = progress.best_epoch, progress.best_loss
 
