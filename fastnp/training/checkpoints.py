@@ -30,7 +30,7 @@ class Checkpoints:
         self._finite = path is not None and are_finite(self._parameters)
         if path is not None:
             self._note({})  # what a file cannot hold is refused before anything is trained
-        self._updates, self._around = parts.optimizer.updates, running.get(id(parts.optimizer))
+        self._updates, self._around = getattr(parts.optimizer, "updates", 0), running.get(id(parts.optimizer))
         self._found = found = take(parts.optimizer)
         self.goes_on = found is not None
         self.start = self._done = 0 if found is None else found.done
@@ -52,7 +52,7 @@ class Checkpoints:
         running.pop(id(optimizer), None)
         if self._around is not None:  # a run inside a callback of that one
             running[id(optimizer)] = self._around
-        if error is not None and self._found is not None and optimizer.updates == self._updates:
+        if error is not None and self._found is not None and getattr(optimizer, "updates", 0) == self._updates:
             give(optimizer, self._found)  # nothing came of this run
 
     def _progress(self) -> Progress:
