@@ -72,7 +72,7 @@ _decoded = {}  # by the ids of blocks, which do not change: a loop brings the sa
 def _found(block, make, dtype):
     found = _decoded.get(id(block))
     if found is None or found[0]() is not block:
-        for key, (ref, _) in list(_decoded.items()):
+        for key, (ref, _) in _decoded.copy().items():  # of which a thread may make others meanwhile
             if ref() is None:
                 _decoded.pop(key, None)
         found = _decoded[id(block)] = weakref.ref(block), make(block, dtype)

@@ -16,7 +16,7 @@ def rows_of(table):
     """The rows of a table, which came as integers and does not change."""
     found = _decoded.get(id(table))
     if found is None or found[0]() is not table:
-        for key, (ref, _) in list(_decoded.items()):
+        for key, (ref, _) in _decoded.copy().items():  # of which a thread may make others meanwhile
             if ref() is None:
                 _decoded.pop(key, None)
         found = weakref.ref(table), [Row(*row) for row in table.view(ROW).ravel().tolist()]
