@@ -49,10 +49,6 @@ def either(*rules: Rule) -> Rule:
     return Rule(lambda value: any(rule.allows(value) for rule in rules), " or ".join(rule.words for rule in rules))
 
 
-def is_one(value: Any, *others: Any) -> bool:
-    return any(value is other for other in others)
-
-
 def _is(value: Any, kind: Any) -> bool:
     return isinstance(value, kind) and not isinstance(value, (bool, np.bool_))
 

@@ -5,7 +5,6 @@ from .reduction import weight_of
 from .simd import (
     at,
     fma,
-    keep_columns,
     load,
     multiply,
     number_like,
@@ -57,7 +56,7 @@ def of_column(terms, for_column):
                 write(at(factors, r), number_like(pred, scale * weight))
                 write(at(shares, r), number_like(pred, weight))
             value, slope = terms(load(zeros, x, 0), load(zeros, y, 0), settings, 0, 16)
-            share, value = load(zeros, shares, 0), keep_columns(value, left)
+            share = load(zeros, shares, 0)  # 0 where there is no row
             sums = fma(widen(share), widen(value), sums)
             store(multiply(load(zeros, factors, 0), slope), x, 0)
             store(multiply(share, value), y, 0)
